@@ -1,0 +1,156 @@
+"""The bundle: one folder (or zip) of a recogniser; this room knows files and facts, not recipes.
+
+`bundle.json` names every other file with its size and SHA-256; nothing in a bundle is ever unpickled.
+"""
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import BundleError, UsageError
+from .files import atomic_file, sha256, write_json
+
+FORMAT = 1
+FACTS = "bundle.json"
+MODEL = "model.onnx"
+WEIGHTS = "model.safetensors"
+CALIBRATION = "calibration.npz"
+CARD = "README.md"
+ZIP_SUFFIX = ".fieldmark"
+MAX_FILES = 1_000
+MAX_FILE_BYTES = 8_000_000_000
+MAX_FACTS_BYTES = 64_000_000
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_REQUIRED = ("task", "classes", "preprocess", "outputs", "files")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: its facts (`bundle.json`) and its files, in a folder or in a zip."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file of the bundle."""
+        with _open(self.path, name) as stream:
+            return stream.read()
+
+    @property
+    def task(self) -> str:
+        return str(self.facts["task"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.facts["classes"])
+
+
+def find(place: str | Path) -> Path:
+    """The bundle folder or zip that BUNDLE names: itself, or `bundle/` inside a run; BundleError when there is none."""
+    path = Path(place)
+    if path.is_file():
+        return path
+    for folder in (path, path / "bundle"):
+        if (folder / FACTS).is_file():
+            return folder
+    if not path.exists():
+        raise BundleError(f"{place}: no such bundle; give a run folder, a bundle folder or a {ZIP_SUFFIX} file")
+    if (path / "recipe.json").is_file():
+        raise BundleError(f"{place} is a run without a bundle: its training did not finish; run train with --resume")
+    raise BundleError(f"{place} holds no {FACTS}; give a run folder, a bundle folder or a {ZIP_SUFFIX} file")
+
+
+def load(place: str | Path) -> Bundle:
+    """Read and verify a bundle; BundleError says when it is changed, newer, incomplete or no bundle at all."""
+    path = find(place)
+    facts = _facts(path)
+    made = facts.get("format")
+    if not isinstance(made, int) or made < 1:
+        raise BundleError(f"{path} has no valid format number in {FACTS}; it is not a Fieldmark bundle")
+    if made > FORMAT:
+        raise BundleError(
+            f"{path} was made by a newer Fieldmark (format {made}, this reads {FORMAT}); upgrade Fieldmark"
+        )
+    missing = [key for key in _REQUIRED if key not in facts]
+    if missing or not isinstance(facts["files"], dict):
+        raise BundleError(f"{path} is incomplete: {FACTS} lacks {', '.join(missing) or 'files'}; copy the bundle again")
+    if len(facts["files"]) > MAX_FILES:
+        raise BundleError(f"{path} names more than {MAX_FILES} files; it is not a Fieldmark bundle")
+    for name, entry in facts["files"].items():
+        _verify(path, name, entry)
+    return Bundle(path, facts)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        with _open(path, FACTS) as stream:
+            raw = stream.read(MAX_FACTS_BYTES + 1)
+        if len(raw) > MAX_FACTS_BYTES:
+            raise BundleError(f"{path}: {FACTS} is larger than {MAX_FACTS_BYTES // 1_000_000} MB")
+        facts = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {FACTS} is not valid JSON; copy the bundle again") from error
+    if not isinstance(facts, dict):
+        raise BundleError(f"{path}: {FACTS} is not a JSON object; it is not a Fieldmark bundle")
+    return facts
+
+
+def _verify(path: Path, name: str, entry: Any) -> None:
+    if not _SAFE_NAME.fullmatch(name) or ".." in name:
+        raise BundleError(f"{path} names a file outside the bundle ({name!r}); do not use it")
+    if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int) or entry["bytes"] > MAX_FILE_BYTES:
+        raise BundleError(f"{path}: the entry of {name} in {FACTS} is not valid; copy the bundle again")
+    with _open(path, name) as stream:
+        digest = _bounded_digest(stream, entry["bytes"])
+    if digest != entry.get("sha256"):
+        raise BundleError(f"{path}: {name} was changed or damaged after it was made; copy the bundle again")
+
+
+def _bounded_digest(stream: IO[bytes], size: int) -> str:
+    """SHA-256 of a stream of exactly `size` bytes; "" when it holds fewer or more."""
+    if stream.seekable() and not isinstance(stream, zipfile.ZipExtFile):
+        end = stream.seek(0, 2)
+        stream.seek(0)
+        return file_digest(stream, "sha256").hexdigest() if end == size else ""  # type: ignore[arg-type]
+    data = stream.read(size + 1)
+    return sha256(data) if len(data) == size else ""
+
+
+def _open(path: Path, name: str) -> IO[bytes]:
+    """A file of the bundle for reading; BundleError when it is not there or leads out of the folder."""
+    try:
+        if path.is_file():
+            return zipfile.ZipFile(path).open(name)
+        file = path / name
+        if file.is_symlink() and file.resolve().parent != path.resolve():
+            raise BundleError(f"{path}: {name} is a link that leads out of the bundle; do not use it")
+        return file.open("rb")
+    except (KeyError, FileNotFoundError):
+        raise BundleError(f"{path} is incomplete: {name} is missing; copy the bundle again") from None
+    except zipfile.BadZipFile:
+        raise BundleError(f"{path} is no bundle: neither a folder with {FACTS} nor a valid {ZIP_SUFFIX} file") from None
+    except (OSError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{path}: {name} cannot be read ({error})") from error
+
+
+def save(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+    """Fill an existing `folder` with the bundle; `files` and `format` are added to the facts."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    listed = {name: {"sha256": sha256(data), "bytes": len(data)} for name, data in sorted(files.items())}
+    write_json(folder / FACTS, {"format": FORMAT, **facts, "files": listed})
+
+
+def write_zip(bundle: Bundle, out: Path) -> None:
+    """The bundle as one `*.fieldmark` zip at `out`; UsageError when `out` exists."""
+    if out.exists():
+        raise UsageError(f"{out} exists; choose another name")
+    with atomic_file(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name in (FACTS, *bundle.facts["files"]):
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), bundle.read(name))

@@ -1,0 +1,7 @@
+"""Labelled pictures: where they come from, how they are split, and what identifies them."""
+
+from .index import Index, Skipped, fingerprint
+from .sources import open_data
+from .split import SPLITS, SplitRule, split
+
+__all__ = ["SPLITS", "Index", "Skipped", "SplitRule", "fingerprint", "open_data", "split"]

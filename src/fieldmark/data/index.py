@@ -1,0 +1,77 @@
+"""The Index: a data set as one value, whatever form it came in."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from fieldmark.errors import DataError
+from fieldmark.types import Sample
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture or a row that was left out, and why, in one sentence without the name."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """The samples of a data set in its own order, and what was left out on the way."""
+
+    source: str
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def part(self, name: str) -> tuple[Sample, ...]:
+        """The samples of one split: "train", "val", "test"."""
+        return tuple(s for s in self.samples if s.split == name)
+
+    @cached_property
+    def splits(self) -> Counter[str]:
+        """Number of samples a split; samples without one count under ""."""
+        return Counter(s.split or "" for s in self.samples)
+
+    @cached_property
+    def coarse_of(self) -> dict[str, str]:
+        """Coarse label of each fine one, where given; DataError when a fine label has two."""
+        found: dict[str, str] = {}
+        for sample in self.samples:
+            if sample.coarse is not None and sample.labels:
+                before = found.setdefault(sample.label, sample.coarse)
+                if before != sample.coarse:
+                    raise DataError(
+                        f"label {sample.label!r} has two coarse labels, {before!r} and {sample.coarse!r}; keep one"
+                    )
+        return found
+
+    def with_samples(self, samples: Iterable[Sample]) -> "Index":
+        return replace(self, samples=tuple(samples))
+
+
+def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The classes of these samples in order of name; DataError when two differ only in case."""
+    names = sorted({label for s in samples for label in s.labels})
+    folded: dict[str, str] = {}
+    for name in names:
+        twin = folded.setdefault(name.casefold(), name)
+        if twin != name:
+            raise DataError(f"classes {twin!r} and {name!r} differ only in case; rename one or merge them")
+    return tuple(names)
+
+
+def fingerprint(samples: Iterable[Sample]) -> str:
+    """SHA-256 over name, labels and size in bytes of every sample, whatever their order."""
+    rows = sorted(f"{s.name}\0{';'.join(s.labels)}\0{_size(s.path)}" for s in samples)
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

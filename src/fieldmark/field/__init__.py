@@ -1,0 +1,1 @@
+"""What a recogniser does in the field: evaluate, predict, explain, report. Never imports torch."""

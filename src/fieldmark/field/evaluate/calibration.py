@@ -1,0 +1,35 @@
+"""Temperature scaling (Guo et al. 2017): one number that makes probabilities mean what they say."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .classification import negative_log_likelihood, softmax
+
+LOG_RANGE = (-6.0, 6.0)
+GOLDEN = (5**0.5 - 1) / 2
+
+
+def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64], steps: int = 60) -> float:
+    """The T > 0 that minimises the negative log-likelihood of softmax(logits / T); logits [N, L], targets [N].
+
+    The likelihood is unimodal in log T, so golden-section search finds it. 1.0 when no picture has a known class.
+    """
+    if not (targets >= 0).any():
+        return 1.0
+
+    def cost(log_t: float) -> float:
+        return negative_log_likelihood(softmax(logits / np.exp(log_t)), targets)
+
+    low, high = LOG_RANGE
+    a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    cost_a, cost_b = cost(a), cost(b)
+    for _ in range(steps):
+        if cost_a <= cost_b:
+            high, b, cost_b = b, a, cost_a
+            a = high - GOLDEN * (high - low)
+            cost_a = cost(a)
+        else:
+            low, a, cost_a = a, b, cost_b
+            b = low + GOLDEN * (high - low)
+            cost_b = cost(b)
+    return float(np.exp((low + high) / 2))

@@ -1,0 +1,6 @@
+"""Where a recogniser looked: class evidence over the picture."""
+
+from .evidence import Explanation, Question, class_evidence, explain_picture
+from .overlay import draw_overlay, place_map
+
+__all__ = ["Explanation", "Question", "class_evidence", "draw_overlay", "explain_picture", "place_map"]

@@ -1,0 +1,90 @@
+"""Class evidence: how much each position adds to a logit, exact for a linear head.
+
+L classes, K attention maps, F features, D = K * F, h x w positions.
+
+The head pools `pooled_k = sum_position attention_k * features`, maps it to the embedding value by value (identity, or
+a power), and is linear from there. With `gain = embedding / pooled`, the logit of class c without its bias is
+`sum_position sum_k attention_k * ((W_ck * gain_k) . features)`: its terms are the evidence (for gain 1 this is the
+class activation map of Zhou et al. 2016).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldmark import bundle as bundles
+from fieldmark.errors import UsageError, unknown_name
+from fieldmark.field.runtime.recogniser import Recogniser, Source, load_source
+from fieldmark.types import Prediction
+
+OUTPUTS = ("logits", "attention", "embedding", "features")
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a picture: why `label` (None: the most probable), or why `label` rather than `against`."""
+
+    label: str | None = None
+    against: str | None = None
+
+    def class_weights(self, classes: tuple[str, ...], best: int) -> NDArray[np.float32]:
+        """Weights [L] whose product with the logits is what to explain; UsageError for unknown or equal classes."""
+        for name in (self.label, self.against):
+            if name is not None and name not in classes:
+                raise UsageError(unknown_name("class", name, classes))
+        chosen = best if self.label is None else classes.index(self.label)
+        weights = np.zeros(len(classes), np.float32)
+        weights[chosen] += 1
+        if self.against is not None:
+            other = classes.index(self.against)
+            if other == chosen and self.label is not None:
+                raise UsageError(f"--against names the class itself ({self.against!r}); name another one")
+            weights[other] -= 1
+        return weights
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The answer for one picture: its prediction, the class asked about, evidence [h, w] and attention [K, h, w]."""
+
+    prediction: Prediction
+    label: str
+    against: str | None
+    evidence: Array
+    attention: Array
+
+
+def class_evidence(attention: Array, embedding: Array, features: Array, weights: Array) -> Array:
+    """Evidence [h, w]; its sum is `weights . embedding`.
+
+    attention [K, h, w], embedding [D], features [F, h, w], weights [D] (a row of the head, or a combination of rows).
+    """
+    pooled = np.einsum("khw,fhw->kf", attention, features)
+    gain = np.divide(embedding.reshape(pooled.shape), pooled, out=np.zeros_like(pooled), where=np.abs(pooled) > 1e-12)
+    scaled = weights.reshape(pooled.shape) * gain  # [K, F]
+    return np.asarray(np.einsum("khw,kf,fhw->hw", attention, scaled, features, optimize=True), np.float32)
+
+
+def explain_picture(recogniser: Recogniser, source: Source, question: Question = Question()) -> Explanation:
+    """Explain one picture; PictureError when it cannot be used, UsageError for unknown classes."""
+    picture = load_source(source, recogniser.preprocess)
+    outputs = recogniser.engine.run(picture[None], OUTPUTS)
+    name = str(source) if not isinstance(source, (bytes, np.ndarray)) else ""
+    prediction = recogniser.task.predict([name], outputs, recogniser.facts)[0]
+    best = int(outputs["logits"][0].argmax())
+    asked = question.class_weights(recogniser.classes, best)
+    weights = asked @ head_weights(recogniser)
+    evidence = class_evidence(outputs["attention"][0], outputs["embedding"][0], outputs["features"][0], weights)
+    label = question.label or recogniser.classes[best]
+    return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
+
+
+@lru_cache(maxsize=8)
+def head_weights(recogniser: Recogniser) -> Array:
+    """The weights [L, D] of the recogniser's linear head, from its bundle."""
+    from safetensors.numpy import load as load_safetensors
+
+    return np.asarray(load_safetensors(recogniser.bundle.read(bundles.WEIGHTS))["head.weight"], np.float32)

@@ -1,0 +1,42 @@
+"""A map over positions drawn over the original picture at full resolution."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fieldmark.types import Preprocess
+
+FOR_COLOUR = (255, 122, 0)
+AGAINST_COLOUR = (0, 110, 255)
+STRENGTH = 0.75
+
+
+def place_map(values: NDArray[np.float32], size_wh: tuple[int, int], preprocess: Preprocess) -> Image.Image:
+    """The map [h, w] as a float picture of the original size: what was cropped away is 0, what was padded is cut."""
+    small = Image.fromarray(np.asarray(values, np.float32))
+    width, height = size_wh
+    if preprocess.fit == "squash":
+        return small.resize(size_wh, Image.Resampling.BICUBIC)
+    in_w, in_h = preprocess.size_wh
+    scale = (max if preprocess.fit == "crop" else min)(in_w / width, in_h / height)
+    if preprocess.fit == "crop":
+        seen_wh = (min(width, round(in_w / scale)), min(height, round(in_h / scale)))
+        canvas = Image.new("F", size_wh, 0.0)
+        corner = ((width - seen_wh[0]) // 2, (height - seen_wh[1]) // 2)
+        canvas.paste(small.resize(seen_wh, Image.Resampling.BICUBIC), corner)
+        return canvas
+    used_w, used_h = width * scale / in_w * small.width, height * scale / in_h * small.height
+    left, top = (small.width - used_w) / 2, (small.height - used_h) / 2
+    return small.resize(size_wh, Image.Resampling.BICUBIC, box=(left, top, left + used_w, top + used_h))
+
+
+def draw_overlay(picture: Image.Image, values: NDArray[np.float32], preprocess: Preprocess) -> Image.Image:
+    """The picture with evidence for (orange) and against (blue), as strong as the map's largest absolute value."""
+    top = float(np.abs(values).max(initial=0.0)) or 1.0
+    placed = np.asarray(place_map(values / top, picture.size, preprocess))
+    alpha = np.clip(np.abs(placed) * STRENGTH * 255, 0, STRENGTH * 255).astype(np.uint8)
+    sign = Image.fromarray(np.where(placed >= 0, 255, 0).astype(np.uint8))
+    colour = Image.composite(
+        Image.new("RGB", picture.size, FOR_COLOUR), Image.new("RGB", picture.size, AGAINST_COLOUR), sign
+    )
+    return Image.composite(colour, picture, Image.fromarray(alpha))

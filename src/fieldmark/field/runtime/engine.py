@@ -1,0 +1,120 @@
+"""The inference engine: OpenVINO on CPU, ONNX Runtime where OpenVINO is not. Neither may phone home.
+
+An Engine is compiled once and run from several threads; each thread holds one stream, so that decoding, resizing and
+inference of one micro-batch stay on one core and nothing is handed over.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldmark.errors import MissingExtraError, UsageError, unknown_name
+
+PRECISIONS = ("auto", "f32", "bf16")
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class Engine(Protocol):
+    """A compiled network: pictures uint8 [N, H, W, 3] to named float32 outputs [N, ...]; safe to call from threads."""
+
+    name: str
+    precision: str
+
+    def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays: ...
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def compile_engine(onnx: bytes, precision: str = "auto", threads: int | None = None, name: str = "auto") -> Engine:
+    """Compile an ONNX model for this CPU.
+
+    `precision` "auto" is bfloat16 where the processor computes in it, float32 elsewhere. `threads` defaults to all
+    cores. `name` is "openvino", "onnxruntime" or "auto" (the first that is installed).
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(unknown_name("precision", precision, PRECISIONS))
+    if name == "auto":
+        name = next((n for n in ENGINES if _installed(n)), "openvino")
+    if name not in ENGINES:
+        raise UsageError(unknown_name("engine", name, ENGINES))
+    return ENGINES[name](onnx, precision, threads or cores())
+
+
+def _installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+class OpenVino:
+    """OpenVINO on CPU: one stream of one thread for each core."""
+
+    name = "openvino"
+
+    def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
+        ov = _import_openvino()
+        core = ov.Core()
+        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.precision = ("bf16" if able else "f32") if precision == "auto" else precision
+        options: Mapping[str, Any] = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._compiled = core.compile_model(core.read_model(onnx), "CPU", options)
+        self._own = threading.local()
+
+    def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+        request = getattr(self._own, "request", None)
+        if request is None:
+            request = self._own.request = self._compiled.create_infer_request()
+        request.infer({0: pictures}, share_inputs=True)
+        return {name: np.array(request.get_tensor(name).data, np.float32) for name in outputs}
+
+
+class OnnxRuntime:
+    """ONNX Runtime on CPU in float32; parallel over calls, one thread each."""
+
+    name = "onnxruntime"
+    precision = "f32"
+
+    def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
+        if precision == "bf16":
+            raise UsageError("ONNX Runtime computes in float32 on CPU; install openvino or choose precision f32")
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtraError("the ONNX Runtime engine", "onnxruntime") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+    def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+        values = self._session.run(list(outputs), {self._session.get_inputs()[0].name: pictures})
+        return {name: np.asarray(value, np.float32) for name, value in zip(outputs, values, strict=True)}
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry, which would write a client id and queue an event at import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtraError("inference", "onnxruntime") from None
+    return openvino
+
+
+ENGINES: dict[str, type[OpenVino] | type[OnnxRuntime]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}

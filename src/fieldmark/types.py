@@ -1,0 +1,95 @@
+"""The values that cross rooms.
+
+Arrays are numpy; pictures are uint8 [H, W, 3] RGB; boxes are xyxy in pixels of the upright picture.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # [H, W, 3] RGB
+
+Fit = Literal["squash", "crop", "pad"]
+Resample = Literal["bilinear", "bicubic", "lanczos", "box"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an upright picture becomes the network's input; normalisation is inside the network.
+
+    `fit`: "squash" changes the aspect ratio, "crop" cuts the centre, "pad" adds grey borders.
+    """
+
+    size_wh: tuple[int, int]
+    fit: Fit = "squash"
+    resample: Resample = "bilinear"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"size_wh": list(self.size_wh), "fit": self.fit, "resample": self.resample}
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> "Preprocess":
+        return cls((int(facts["size_wh"][0]), int(facts["size_wh"][1])), facts["fit"], facts["resample"])
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of one picture: `xyxy` float32 [B, 4] in pixels, `labels` one name a box."""
+
+    xyxy: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture of a data set: where its bytes are and what is known of it.
+
+    `labels` holds one name for single-label classification, any number for multi-label, none when unlabelled.
+    `name` is the path as the data set writes it (relative, forward slashes): it is what fingerprints and splits use.
+    """
+
+    path: Path
+    name: str
+    labels: tuple[str, ...] = ()
+    split: str | None = None
+    group: str | None = None
+    coarse: str | None = None
+    target: float | None = None
+    mask: Path | None = None
+    boxes: Boxes | None = None
+
+    @property
+    def label(self) -> str:
+        return self.labels[0]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A label and its probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the recogniser says of one picture; `error` is a sentence when the picture could not be used."""
+
+    path: str
+    labels: tuple[Score, ...] = ()
+    unsure: bool | None = None
+    error: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str | None:
+        """The most probable label, or None when the picture could not be used."""
+        return self.labels[0].label if self.labels else None
+
+    def to_json(self, top: int | None = None) -> dict[str, Any]:
+        """The row that `predict --format jsonl` prints and the server answers; the `top` most probable labels."""
+        rows = [{"label": s.label, "probability": round(s.probability, 6)} for s in self.labels[:top]]
+        return {"path": self.path, "labels": rows, "unsure": self.unsure, "error": self.error, **self.extra}
