@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from .workshop.train import train
 
 _PLACES = {
-    "train": "workshop.train",
-    "load": "field.runtime",
-    "Recogniser": "field.runtime",
-    "Prediction": "types",
-    "evaluate": "field.runtime",
-    "explain": "field.explain",
+    "train": ("workshop.train", "train"),
+    "load": ("field.runtime", "load"),
+    "Recogniser": ("field.runtime", "Recogniser"),
+    "Prediction": ("types", "Prediction"),
+    "evaluate": ("field.runtime", "evaluate"),
+    "explain": ("field.explain", "explain_picture"),
 }
 __all__ = ["Prediction", "Recogniser", "__version__", "evaluate", "explain", "load", "train"]
 
@@ -26,7 +26,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use, so that `import fieldmark` imports neither torch nor the engine."""
     if name not in _PLACES:
         raise AttributeError(f"module 'fieldmark' has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    module, attribute = _PLACES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

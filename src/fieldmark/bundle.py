@@ -3,17 +3,21 @@
 `bundle.json` names every other file with its size and SHA-256; nothing in a bundle is ever unpickled.
 """
 
+import contextlib
+import hashlib
 import json
+import lzma
 import re
+import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import BundleError, UsageError
-from .files import atomic_file, sha256, write_json
+from .files import atomic_file, is_file, is_folder, sha256, write_json
 
 FORMAT = 1
 FACTS = "bundle.json"
@@ -25,8 +29,10 @@ ZIP_SUFFIX = ".fieldmark"
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 8_000_000_000
 MAX_FACTS_BYTES = 64_000_000
+PIECE_BYTES = 1_000_000
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 _REQUIRED = ("task", "classes", "preprocess", "outputs", "files")
 
 
@@ -38,7 +44,9 @@ class Bundle:
     facts: dict[str, Any]
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file of the bundle."""
+        """The bytes of one file of the bundle; BundleError for one that `bundle.json` does not name."""
+        if name != FACTS and name not in self.facts["files"]:
+            raise BundleError(f"{self.path} is incomplete: {FACTS} does not name {name}; copy the bundle again")
         with _open(self.path, name) as stream:
             return stream.read()
 
@@ -54,14 +62,14 @@ class Bundle:
 def find(place: str | Path) -> Path:
     """The bundle folder or zip that BUNDLE names: itself, or `bundle/` inside a run; BundleError when there is none."""
     path = Path(place)
-    if path.is_file():
+    if is_file(path):
         return path
     for folder in (path, path / "bundle"):
-        if (folder / FACTS).is_file():
+        if is_file(folder / FACTS):
             return folder
-    if not path.exists():
+    if not is_folder(path):
         raise BundleError(f"{place}: no such bundle; give a run folder, a bundle folder or a {ZIP_SUFFIX} file")
-    if (path / "recipe.json").is_file():
+    if is_file(path / "recipe.json"):
         raise BundleError(f"{place} is a run without a bundle: its training did not finish; run train with --resume")
     raise BundleError(f"{place} holds no {FACTS}; give a run folder, a bundle folder or a {ZIP_SUFFIX} file")
 
@@ -92,7 +100,9 @@ def _facts(path: Path) -> dict[str, Any]:
         with _open(path, FACTS) as stream:
             raw = stream.read(MAX_FACTS_BYTES + 1)
         if len(raw) > MAX_FACTS_BYTES:
-            raise BundleError(f"{path}: {FACTS} is larger than {MAX_FACTS_BYTES // 1_000_000} MB")
+            raise BundleError(
+                f"{path}: {FACTS} is larger than {MAX_FACTS_BYTES // 1_000_000} MB; it is not a Fieldmark bundle"
+            )
         facts = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: {FACTS} is not valid JSON; copy the bundle again") from error
@@ -113,29 +123,34 @@ def _verify(path: Path, name: str, entry: Any) -> None:
 
 
 def _bounded_digest(stream: IO[bytes], size: int) -> str:
-    """SHA-256 of a stream of exactly `size` bytes; "" when it holds fewer or more."""
-    if stream.seekable() and not isinstance(stream, zipfile.ZipExtFile):
-        end = stream.seek(0, 2)
-        stream.seek(0)
-        return file_digest(stream, "sha256").hexdigest() if end == size else ""  # type: ignore[arg-type]
-    data = stream.read(size + 1)
-    return sha256(data) if len(data) == size else ""
+    """SHA-256 of a stream of exactly `size` bytes, read in pieces; "" when it holds fewer or more."""
+    digest, seen = hashlib.sha256(), 0
+    while seen <= size and (piece := stream.read(PIECE_BYTES)):
+        digest.update(piece)
+        seen += len(piece)
+    return digest.hexdigest() if seen == size else ""
 
 
-def _open(path: Path, name: str) -> IO[bytes]:
-    """A file of the bundle for reading; BundleError when it is not there or leads out of the folder."""
+@contextlib.contextmanager
+def _open(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """A file of the bundle for reading; BundleError when it is not there, leads out of the folder or is damaged."""
     try:
-        if path.is_file():
-            return zipfile.ZipFile(path).open(name)
+        if is_file(path):
+            with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
+                yield stream
+            return
         file = path / name
         if file.is_symlink() and file.resolve().parent != path.resolve():
             raise BundleError(f"{path}: {name} is a link that leads out of the bundle; do not use it")
-        return file.open("rb")
+        if not is_file(file):
+            raise FileNotFoundError(name)
+        with file.open("rb") as stream:
+            yield stream
     except (KeyError, FileNotFoundError):
         raise BundleError(f"{path} is incomplete: {name} is missing; copy the bundle again") from None
     except zipfile.BadZipFile:
         raise BundleError(f"{path} is no bundle: neither a folder with {FACTS} nor a valid {ZIP_SUFFIX} file") from None
-    except (OSError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise BundleError(f"{path}: {name} cannot be read ({error})") from error
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def _beside(path: Path, folder: bool) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        if error.filename is None or str(partial.parent) in str(error.filename):
+        if str(error.filename).startswith(str(partial)) or (error.filename is None and error.errno is not None):
             raise UsageError(
                 f"cannot write {path}: {error.strerror}; free some room or choose another place"
             ) from error
@@ -55,6 +56,16 @@ def _umask() -> int:
     return mask
 
 
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; False, not an exception, where the system cannot say (a name too long, no access)."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; False, not an exception, where the system cannot say."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def atomic_file(path: Path) -> contextlib.AbstractContextManager[Path]:
     """Context giving a partial file to write, which becomes `path` at the end; raises UsageError if that cannot be."""
     return _beside(path, folder=False)
@@ -66,9 +77,9 @@ def atomic_folder(path: Path) -> contextlib.AbstractContextManager[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically."""
+    """Write `text` as UTF-8 to `path` atomically; bytes of a file name that are not UTF-8 as `\\udc80`, as JSON does."""
     with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -106,8 +117,8 @@ def trim_cache(folder: Path, limit_bytes: int = CACHE_LIMIT_BYTES) -> int:
     found = []
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
-            if path.is_file():
-                state = path.stat()
+            state = path.lstat()
+            if not stat.S_ISDIR(state.st_mode):
                 found.append((state.st_mtime, state.st_size, path))
     excess = sum(size for _, size, _ in found) - limit_bytes
     freed = 0

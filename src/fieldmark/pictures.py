@@ -5,14 +5,17 @@ needed is decoded at a half, quarter or eighth of its size, never below twice th
 """
 
 import io
+import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from .errors import PictureError
+from .errors import PictureError, UsageError
+from .files import is_folder
 from .types import Picture, Preprocess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
@@ -20,16 +23,30 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
 GREY = (127, 127, 127)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
+# A PictureError says what makes a picture unusable; Pillow's warnings tell of what does not, and would fill stderr.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def find_pictures(folder: Path) -> Iterator[Path]:
-    """The pictures below `folder` by suffix, sorted by name; hidden ones and folders already seen are passed by."""
+    """The pictures below `folder` by suffix, sorted by name; hidden ones and folders already seen are passed by.
+
+    Raises UsageError for a folder that cannot be read.
+    """
     seen: set[Path] = set()
 
     def walk(place: Path) -> Iterator[Path]:
@@ -37,10 +54,10 @@ def find_pictures(folder: Path) -> Iterator[Path]:
         if real in seen:
             return
         seen.add(real)
-        for entry in sorted(place.iterdir(), key=lambda p: p.name):
+        for entry in list_folder(place):
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if is_folder(entry):
                 yield from walk(entry)
             elif entry.suffix.lower() in SUFFIXES:
                 yield entry
@@ -48,19 +65,29 @@ def find_pictures(folder: Path) -> Iterator[Path]:
     yield from walk(folder)
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """What a folder holds, sorted by name; UsageError when it cannot be read."""
+    try:
+        return sorted(folder.iterdir(), key=lambda p: p.name)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}; allow it or choose another folder") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; PictureError when it is missing, unreadable, empty or over MAX_BYTES."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever
+            raise PictureError("not a file")
+        if state.st_size > MAX_BYTES:
+            raise PictureError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
+        data = path.read_bytes()
+    except (FileNotFoundError, ValueError):  # ValueError: a name with a NUL
         raise PictureError("no such file") from None
     except OSError as error:
         raise PictureError(f"cannot be read: {error.strerror}") from error
     if not data:
         raise PictureError("the file is empty")
-    if len(data) > MAX_BYTES:
-        raise PictureError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
     return data
 
 
@@ -77,8 +104,7 @@ def decode(data: bytes, enough_wh: tuple[int, int] | None = None) -> Image.Image
                 long = 2 * max(enough_wh)
                 image.draft(None, (long, long))
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return to_rgb(upright if upright is not None else image)
+            return to_rgb(_upright(image))
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -87,6 +113,15 @@ def decode(data: bytes, enough_wh: tuple[int, int] | None = None) -> Image.Image
         raise PictureError(_too_large()) from None
     except Exception as error:
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; as it is when the EXIF is broken, which viewers forgive too."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001  (Pillow's parser raises whatever the damage leads to)
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _check_size(size_wh: tuple[int, int]) -> None:
@@ -105,7 +140,7 @@ def _short(error: Exception) -> str:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode as RGB: alpha over white, 16-bit and float scaled by their range."""
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_deep_to_uint8(image)).convert("RGB")
@@ -118,7 +153,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _deep_to_uint8(image: Image.Image) -> Picture:
     """Single-channel 16-bit, 32-bit or float values as uint8 [H, W]: integers over 65535, floats over 1 or 255."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float32))
+    values = np.maximum(np.nan_to_num(np.asarray(image).astype(np.float32)), 0)
     top = float(values.max(initial=0.0))
     if image.mode.startswith("I"):
         scale = 255 / 65535 if top > 255 or image.mode.startswith("I;16") else 1.0
@@ -135,8 +170,17 @@ def resize(image: Image.Image, preprocess: Preprocess, box: tuple[float, float, 
     elif preprocess.fit == "crop":
         out = ImageOps.fit(image, size_wh, resample)
     else:
-        out = ImageOps.pad(image, size_wh, resample, color=GREY)
+        out = _pad(image, size_wh, resample)
     return np.asarray(out)
+
+
+def _pad(image: Image.Image, size_wh: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    """The whole picture in the middle of a grey one; a side never becomes less than one pixel."""
+    scale = min(size_wh[0] / image.width, size_wh[1] / image.height)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    canvas = Image.new("RGB", size_wh, GREY)
+    canvas.paste(image.resize(inner, resample), ((size_wh[0] - inner[0]) // 2, (size_wh[1] - inner[1]) // 2))
+    return canvas
 
 
 def load(source: Path | bytes, preprocess: Preprocess) -> Picture:

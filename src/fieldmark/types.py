@@ -5,10 +5,12 @@ Arrays are numpy; pictures are uint8 [H, W, 3] RGB; boxes are xyxy in pixels of 
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import UsageError, unknown_name
 
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 
@@ -26,6 +28,14 @@ class Preprocess:
     size_wh: tuple[int, int]
     fit: Fit = "squash"
     resample: Resample = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.fit not in get_args(Fit):
+            raise UsageError(unknown_name("fit", self.fit, get_args(Fit)))
+        if self.resample not in get_args(Resample):
+            raise UsageError(unknown_name("resample", self.resample, get_args(Resample)))
+        if min(self.size_wh) < 1:
+            raise UsageError(f"the input size must be at least 1 x 1, not {self.size_wh[0]} x {self.size_wh[1]}")
 
     def to_json(self) -> dict[str, Any]:
         return {"size_wh": list(self.size_wh), "fit": self.fit, "resample": self.resample}

@@ -2,6 +2,6 @@
 
 from .index import Index, Skipped, fingerprint
 from .sources import open_data
-from .split import SPLITS, SplitRule, split
+from .split import SPLITS, SplitRule, named, split
 
-__all__ = ["SPLITS", "Index", "Skipped", "SplitRule", "fingerprint", "open_data", "split"]
+__all__ = ["SPLITS", "Index", "Skipped", "SplitRule", "fingerprint", "named", "open_data", "split"]

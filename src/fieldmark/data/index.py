@@ -1,6 +1,6 @@
 """The Index: a data set as one value, whatever form it came in."""
 
-import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fieldmark.errors import DataError
+from fieldmark.files import sha256
 from fieldmark.types import Sample
 
 
@@ -66,8 +67,8 @@ def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 def fingerprint(samples: Iterable[Sample]) -> str:
     """SHA-256 over name, labels and size in bytes of every sample, whatever their order."""
-    rows = sorted(f"{s.name}\0{';'.join(s.labels)}\0{_size(s.path)}" for s in samples)
-    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+    rows = sorted(json.dumps([s.name, s.labels, _size(s.path)]) for s in samples)
+    return sha256("\n".join(rows).encode())
 
 
 def _size(path: Path) -> int:

@@ -42,7 +42,7 @@ def split(index: Index, rule: SplitRule) -> Index:
     Samples of one `group` stay together. Raises DataError when a split is unknown, given for some samples only, or
     when nothing is left to train on.
     """
-    index = index.with_samples(_canonical(s) for s in index.samples)
+    index = named(index)
     given = {s.split for s in index.samples}
     if None in given and len(given) > 1:
         raise DataError("some rows have a split and some have none; fill in train, val or test for all, or for none")
@@ -53,6 +53,11 @@ def split(index: Index, rule: SplitRule) -> Index:
         index = index.with_samples(replace(s, split="train") for s in index.samples)
     fractions = {name: getattr(rule, name) for name in ("test", "val") if name not in found}
     return _carve(index, fractions, rule.seed)
+
+
+def named(index: Index) -> Index:
+    """The index with the splits it has under their own names; DataError for an unknown one."""
+    return index.with_samples(_canonical(s) for s in index.samples)
 
 
 def _canonical(sample: Sample) -> Sample:
@@ -79,7 +84,11 @@ def _carve(index: Index, fractions: dict[str, float], seed: int) -> Index:
 
 
 def _choose(samples: Sequence[Sample], fraction: float, seed: int) -> list[int]:
-    """Positions of about `fraction` of the samples: as many of each class, whole groups, at least one group left."""
+    """Positions of about `fraction` of the samples: as many of each class, whole groups, at least one group left.
+
+    What a class owes after rounding passes to the next one, up to half its largest group, so that many classes too
+    small to give any do not empty a large one.
+    """
     if fraction <= 0:
         return []
     groups: dict[str, list[int]] = defaultdict(list)
@@ -91,12 +100,14 @@ def _choose(samples: Sequence[Sample], fraction: float, seed: int) -> list[int]:
         strata[min(label for label, count in common if count == common[0][1])].append(name)
     rng = np.random.default_rng([seed, len(samples)])
     chosen: list[int] = []
-    seen = 0
+    owed = 0.0
     for stratum in sorted(strata):
         names = [strata[stratum][k] for k in rng.permutation(len(strata[stratum]))]
-        seen += sum(len(groups[name]) for name in names)
+        sizes = [len(groups[name]) for name in names]
+        owed = min(max(owed, -max(sizes) / 2), max(sizes) / 2) + fraction * sum(sizes)
         for name in names[:-1]:  # one group of each class always stays in training
-            if len(chosen) + len(groups[name]) / 2 > fraction * seen:
+            if len(groups[name]) / 2 > owed:
                 break
             chosen += groups[name]
+            owed -= len(groups[name])
     return chosen

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fieldmark.data.index import Index
 from fieldmark.errors import DataError, unknown_name
+from fieldmark.files import is_file, is_folder
 
 from .folder import open_folder
 from .table import TABLE_SUFFIXES, open_table
@@ -30,9 +31,9 @@ def open_data(data: str | Path, progress: Progress | None = None) -> Index:
     Raises DataError, in one sentence that says what to do, when DATA is none of these or holds no labelled picture.
     """
     path = Path(data)
-    if path.is_dir():
+    if is_folder(path):
         index = open_folder(path)
-    elif path.is_file():
+    elif is_file(path):
         if path.suffix.lower() not in TABLE_SUFFIXES:
             raise DataError(f"{path} is no table; give a folder of class folders or a .csv, .tsv or .parquet table")
         index = open_table(path)

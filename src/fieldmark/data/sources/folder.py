@@ -5,7 +5,8 @@ from pathlib import Path
 from fieldmark.data.index import Index
 from fieldmark.data.split import ALIASES
 from fieldmark.errors import DataError
-from fieldmark.pictures import find_pictures
+from fieldmark.files import is_file, is_folder
+from fieldmark.pictures import find_pictures, list_folder
 from fieldmark.types import Sample
 
 from .table import open_table
@@ -16,12 +17,12 @@ def open_folder(root: Path) -> Index:
 
     Raises DataError when there are pictures but no class folders, or nothing at all.
     """
-    if (root / "labels.csv").is_file():
+    if is_file(root / "labels.csv"):
         return open_table(root / "labels.csv", source=str(root))
-    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: p.name)
+    folders = _folders(root)
     parts = {p: ALIASES[p.name.lower()] for p in folders if p.name.lower() in ALIASES}
     samples: list[Sample] = []
-    if "train" in parts.values():
+    if "train" in parts.values() or (parts and len(parts) == len(folders)):
         for folder, part in parts.items():
             samples += _class_folders(root, folder, part)
     else:
@@ -33,11 +34,16 @@ def open_folder(root: Path) -> Index:
 
 def _class_folders(root: Path, parent: Path, part: str | None) -> list[Sample]:
     samples = []
-    for folder in sorted((p for p in parent.iterdir() if p.is_dir()), key=lambda p: p.name):
-        if folder.name.startswith("."):
-            continue
+    for folder in _folders(parent):
         samples += [Sample(p, p.relative_to(root).as_posix(), (folder.name,), part) for p in find_pictures(folder)]
     return samples
+
+
+def _folders(parent: Path) -> list[Path]:
+    """The visible folders in `parent`, sorted by name; without links to itself or to what it lies in."""
+    real = parent.resolve()
+    found = [p for p in list_folder(parent) if is_folder(p) and not p.name.startswith(".")]
+    return [p for p in found if not real.is_relative_to(p.resolve())]
 
 
 def _nothing(root: Path) -> str:

@@ -2,10 +2,11 @@
 
 import csv
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fieldmark.data.index import Index, Skipped
 from fieldmark.errors import DataError, MissingExtraError
+from fieldmark.files import is_file
 from fieldmark.types import Sample
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -38,16 +39,16 @@ def open_table(path: Path, source: str | None = None) -> Index:
 
 def _sample(root: Path, row: Row) -> Sample | str:
     """The sample of one row, or the reason why it has none."""
-    name = row["path"].replace("\\", "/")
-    if not name or "\0" in name:
+    if not row["path"] or "\0" in row["path"]:
         return "the row has no path"
+    name = PurePosixPath(row["path"].replace("\\", "/")).as_posix()
     labels = _labels(row)
     if not labels:
         return "the row has no label"
     picture = root / row["path"]
-    if not picture.is_file():
+    if not is_file(picture):
         picture = root / name
-    if not picture.is_file():
+    if not is_file(picture):
         return "no such file"
     mask = row.get("mask")
     return Sample(
@@ -91,6 +92,11 @@ def _text(path: Path) -> Iterator[tuple[int, Row]]:
             for count, cells in enumerate(reader):
                 if count >= MAX_ROWS:
                     raise DataError(f"{path} has more than {MAX_ROWS:,} rows; split it into several tables")
+                if any(cells[len(header) :]):
+                    raise DataError(
+                        f"{path}: line {reader.line_num} has {len(cells)} cells, but the header {len(header)}; "
+                        "put quotes around values that hold the separator"
+                    )
                 if any(cells):
                     padded = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
                     yield reader.line_num, dict(zip(header, padded, strict=False))
@@ -106,7 +112,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
     except ImportError:
         raise MissingExtraError("reading Parquet", "table") from None
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, partitioning=None)
     except (OSError, ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     header = [str(name).strip().lower() for name in table.column_names]

@@ -17,7 +17,7 @@ HEAD_AT = (49.0, -27.0)
 TAIL_AT = (-57.0, -1.0)
 SHOULDER, WING_TIP = np.array([31.0, -9.0]), np.array([-63.0, 10.0])
 EYE_AT, EYE_RADIUS = (7.5, -4.5), 5.0
-BILL_LENGTH, BILL_TIP_LENGTH = 24.0, 14.8
+BILL_LENGTH, BILL_TIP_LENGTH = 24.0, 15.4
 TAIL_LENGTH = 60.0
 TAIL_TIP_LENGTH = 19.0
 
@@ -25,7 +25,7 @@ _BACK = ((23, -32), (1, -35), (-26, -28), (-49, -15), (-60, -7))
 _BELOW = ((-58, 7), (-46, 18), (-24, 31), (4, 37), (31, 31), (48, 14))
 _CROWN = ((21, -3.5), (19.5, -10), (13, -18), (1, -23), (-11.5, -20.5), (-18.5, -13))
 _CHIN = ((14, 19), (19.5, 9), (21.5, 4.5))
-LOWER_BACK = ((-27, -30), (-40, -24), (-58, -9), (-55, -1), (-42, -6), (-31, -16))
+LOWER_BACK = ((-33, -27), (-43, -22), (-58, -9), (-55, -1), (-44, -7), (-36, -15))
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Anatomy:
 
     def moved(self, by: tuple[float, float]) -> Anatomy:
         """Return the same bird elsewhere, moved by pixels x, y."""
-        frames = (frame.moved(by) for frame in (self.root, self.body, self.head, self.wing, self.tail))
-        lines = (points + by for points in (self.outline, self.feet, self.hips))
-        return Anatomy(*frames, *lines, self.perch.moved(by))
+        root, body, head, wing, tail, perch = (
+            frame.moved(by) for frame in (self.root, self.body, self.head, self.wing, self.tail, self.perch)
+        )
+        return Anatomy(root, body, head, wing, tail, self.outline + by, self.feet + by, self.hips + by, perch)
 
 
 def posed(pose: Pose, pixels_per_unit: float) -> Anatomy:
@@ -119,7 +120,7 @@ def wing_outline() -> Points:
 def covert_rows() -> dict[str, list[tuple[tuple[float, float], tuple[float, float], float]]]:
     """Return the feathers whose tips make the wing bars: base, tip and width, in the wing's frame."""
     rows = {}
-    for name, reach, length, lows in (("greater", 45.0, 24.0, (-11.0, 14.5)), ("median", 27.5, 16.0, (-11.0, 13.0))):
+    for name, reach, length, lows in (("greater", 45.0, 24.0, (-11.0, 14.5)), ("median", 28.3, 16.0, (-11.0, 13.0))):
         ys = np.linspace(*lows, 7 if name == "greater" else 6)
         rows[name] = [
             ((reach - length - 0.02 * y * y, float(y) * 0.92), (reach - 0.028 * float(y) ** 2, float(y)), 6.2)
@@ -128,18 +129,36 @@ def covert_rows() -> dict[str, list[tuple[tuple[float, float], tuple[float, floa
     return rows
 
 
-def tail_feathers(notched: bool) -> list[tuple[tuple[float, float], tuple[float, float], float]]:
-    """Return the tail's feathers (base, tip, width) from the outer ones to the middle ones."""
-    feathers = []
-    for spread in (-1.0, 1.0, -0.6, 0.6, -0.2, 0.2):
-        reach = TAIL_LENGTH - (13.0 * (1 - abs(spread)) - 2.5 if notched else 1.5 * abs(spread))
-        feathers.append(((-6.0, spread * 4.5), (reach, spread * 9.5), 7.6))
-    return feathers
+TAIL_FEATHERS: tuple[tuple[tuple[float, float], tuple[float, float]], ...] = tuple(  # base and tip, outer ones first
+    ((-6.0, spread * 4.5), (TAIL_LENGTH + 8, spread * 9.8)) for spread in (-1.0, 1.0, -0.6, 0.6, -0.2, 0.2)
+)
+# Only the end differs, so the feathers are drawn too long and cut: x past which nothing is left, by y.
+_TAIL_ENDS: dict[str, tuple[tuple[float, float], ...]] = {
+    "square": ((58.5, -16), (59.5, -11), (59, -7.5), (60, -4), (59.6, 0), (60, 4), (59, 7.5), (59.5, 11), (58.5, 16)),
+    "notched": (
+        (62, -16),
+        (63, -11.5),
+        (59, -6.5),
+        (57, -6),
+        (53, -2.5),
+        (50, 0),
+        (53, 2.5),
+        (57, 6),
+        (59, 6.5),
+        (63, 11.5),
+        (62, 16),
+    ),
+}
+
+
+def tail_outline(end: str) -> Points:
+    """Return what is left of the tail's feathers, square or notched, in the tail's frame."""
+    return np.array([(-30.0, 16.0), (-30.0, -16.0), *_TAIL_ENDS[end]])
 
 
 def extent(anatomy: Anatomy) -> Points:
     """Return points that span the whole bird, with room for every species' marks."""
     head = anatomy.head([(20 + BILL_LENGTH, 3), (-30, -40), (10, -30)])
     tail = anatomy.tail([(TAIL_LENGTH + 4, -15), (TAIL_LENGTH + 4, 15)])
-    feet = np.concatenate([anatomy.feet + (dx, dy) for dx in (-12, 12) for dy in (0, 8)])
+    feet = np.concatenate([anatomy.feet + np.array([dx, dy]) for dx in (-12, 12) for dy in (0, 8)])
     return np.concatenate([anatomy.outline, head, tail, feet])

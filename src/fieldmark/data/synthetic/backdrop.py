@@ -12,7 +12,7 @@ from .brush import Colour, Pixels, mix, planes, rgb, shade
 
 Random = np.random.Generator
 _FAR = 96  # the far layer's side: it is so blurred that more pixels would only cost time
-_NEAR = 192
+_NEAR = 160
 ACCENTS: tuple[Colour, ...] = (  # the marks' colours, so that colour alone tells nothing
     (240, 200, 62), (228, 124, 44), (172, 78, 40), (246, 240, 218), (48, 42, 44),
 )  # fmt: skip

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from . import marks
 from .anatomy import EYE_AT, EYE_RADIUS, Anatomy, covert_rows, feather, wing_outline
 from .brush import Frame, Grey, Ink, Patch, Points, Sheet, cover, ellipse, mix, over, planes, ribbon, shade, smooth
+from .marks import PAINTERS, bill_outlines
 from .pose import Light, Look
 from .species import Species
 
@@ -21,24 +21,25 @@ def paint_bird(
 ) -> Sheet:
     """Paint one bird on a transparent sheet; only its marks depend on the species."""
     values, sheet = species.marks.as_dict(), Sheet(size_hw)
-    marks.paint_tail(sheet, anatomy, look, values["tail"], roll("tail"))
-    marks.paint_legs(sheet, anatomy, look, values["legs"], roll("legs"))
-    marks.paint_crest(sheet, anatomy, look, values["crest"], roll("crest"))
+
+    def paint_marks(*kinds: str) -> None:
+        for kind in kinds:
+            if values[kind] != "none":
+                PAINTERS[kind](sheet, anatomy, look, values[kind], roll(kind))
+
+    paint_marks("tail", "legs", "crest")
     body = cover([anatomy.outline], size_hw, soft=0.45 * anatomy.root.scale)
     silhouette = np.zeros(size_hw, np.float32)
     silhouette[body.window] = body.alpha
     _paint_thighs(sheet, anatomy, look)
     _paint_plumage(sheet, anatomy, look, silhouette)
-    marks.paint_rump(sheet, anatomy, look, values["rump"], roll("rump"))
-    _paint_wing(sheet, anatomy, look, silhouette, roll("plumage"))
-    marks.paint_wing_bars(sheet, anatomy, look, values["wing_bars"], roll("wing_bars"))
+    paint_marks("rump")
+    _paint_wing(sheet, anatomy, look, silhouette, roll("wing"))
+    paint_marks("wing_bars")
     _paint_face(sheet, anatomy, look, silhouette)
-    marks.paint_cap(sheet, anatomy, look, values["cap"], roll("cap"))
-    marks.paint_throat(sheet, anatomy, look, values["throat"], roll("throat"))
-    marks.paint_eyebrow(sheet, anatomy, look, values["eyebrow"], roll("eyebrow"))
-    marks.paint_eye_ring(sheet, anatomy, look, values["eye_ring"], roll("eye_ring"))
+    paint_marks("cap", "throat", "eyebrow", "eye_ring")
     _paint_bill(sheet, anatomy, look)
-    marks.paint_bill_tip(sheet, anatomy, look, values["bill_tip"], roll("bill_tip"))
+    paint_marks("bill_tip")
     _shade(sheet, anatomy, look, light, silhouette, roll("plumage"))
     _paint_bill_light(sheet, anatomy)
     _paint_eye(sheet, anatomy, look, light)
@@ -83,7 +84,7 @@ def _paint_wing(sheet: Sheet, anatomy: Anatomy, look: Look, silhouette: Grey, rn
     """Paint the folded wing: its shadow, the long feathers, and rows of coverts with pale edges."""
     frame, unit = anatomy.wing, anatomy.root.scale
     outline = wing_outline()
-    below = cover([frame(outline) + (0, 4.0 * unit)], sheet.size_hw, soft=3 * unit)
+    below = cover([frame(outline) + np.array([0.0, 4.0 * unit])], sheet.size_hw, soft=3 * unit)
     sheet.paint(below, shade(look.wing, 0.5), 0.42, inside=silhouette)
     ink = Ink([frame(outline), frame([(106, 4), (60, 22), (60, -18)])], sheet.size_hw)
     _draw_flight_feathers(ink, frame, look, rng)
@@ -122,7 +123,7 @@ def _paint_face(sheet: Sheet, anatomy: Anatomy, look: Look, silhouette: Grey) ->
 
 
 def _paint_bill(sheet: Sheet, anatomy: Anatomy, look: Look) -> None:
-    upper, lower = marks.bill_outlines(anatomy.head)
+    upper, lower = bill_outlines(anatomy.head)
     sheet.paint(cover([lower], sheet.size_hw), shade(look.bill, 1.16))
     sheet.paint(cover([upper], sheet.size_hw), look.bill)
 
@@ -140,11 +141,13 @@ def _paint_bill_light(sheet: Sheet, anatomy: Anatomy) -> None:
 def _paint_eye(sheet: Sheet, anatomy: Anatomy, look: Look, light: Light) -> None:
     head, size_hw, unit = anatomy.head, sheet.size_hw, anatomy.root.scale
     x, y = EYE_AT
-    sheet.paint(cover([head(ellipse(EYE_AT, (EYE_RADIUS + 0.9, EYE_RADIUS + 0.7)))], size_hw), (26, 20, 18), 0.95)
-    sheet.paint(cover([head(ellipse(EYE_AT, (EYE_RADIUS, EYE_RADIUS)))], size_hw), look.iris)
-    glow = cover([head(ellipse((x, y + 1.9), (3.2, 2.0), 16))], size_hw, soft=0.8 * unit)
-    sheet.paint(glow, mix(look.iris, (214, 140, 70), 0.55), 0.7)
-    sheet.paint(cover([head(ellipse((x, y - 0.2), (3.1, 3.1), 20))], size_hw), (12, 10, 12))
+    lid = head(ellipse(EYE_AT, (EYE_RADIUS + 0.9, EYE_RADIUS + 0.7)))
+    ink = Ink([lid], size_hw)
+    ink.fill(lid, (30, 24, 21))
+    ink.fill(head(ellipse(EYE_AT, (EYE_RADIUS, EYE_RADIUS))), look.iris)
+    ink.fill(head(ellipse((x, y + 2.0), (3.4, 2.2), 16)), mix(look.iris, (214, 140, 70), 0.4))
+    ink.fill(head(ellipse((x, y - 0.2), (3.2, 3.2), 20)), (12, 10, 12))
+    sheet.paint(ink.patch())
     spark = head(EYE_AT) + np.array([light.direction[0] * 1.9, -2.1]) * unit
     sheet.paint(cover([_disc(spark, 1.45 * unit)], size_hw), (255, 255, 255), 0.95)
     sheet.paint(cover([_disc(2 * head(EYE_AT) - spark, 0.7 * unit)], size_hw), (200, 214, 230), 0.55)
@@ -167,10 +170,10 @@ def _shade(
 def _relief(anatomy: Anatomy, silhouette: Grey, light: Light) -> Grey:
     """Return how much lighter (> 0) or darker each pixel of the body is by its slope towards the light."""
     unit, (height, width) = anatomy.root.scale, silhouette.shape
-    small = np.asarray(Image.fromarray(silhouette).resize((width // 3, height // 3), Image.Resampling.BOX))
-    rise = 0.62 * blurred(small, 7.0 * unit) + 0.38 * blurred(small, 2.6 * unit)
+    small = np.asarray(Image.fromarray(silhouette).resize((width // 4, height // 4), Image.Resampling.BOX))
+    rise = 0.62 * blurred(small, 5.2 * unit) + 0.38 * blurred(small, 2.0 * unit)
     down, right = np.gradient(rise)
-    lit = -(right * light.direction[0] + down * light.direction[1]) * 5.2 * unit
+    lit = -(right * light.direction[0] + down * light.direction[1]) * 3.9 * unit
     relief = np.where(lit < 0, 1.05 * lit, 0.5 * lit) - 0.55 * (1 - rise) + 0.17
     image = Image.fromarray((relief * small).astype(np.float32))
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))

@@ -103,10 +103,15 @@ def ribbon(points: object, widths: object) -> Points:
     return np.concatenate([line + side, (line - side)[::-1]])
 
 
+@lru_cache(maxsize=32)
+def _circle(count: int) -> Points:
+    angle = np.arange(count) * (2 * np.pi / count)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], count: int = 28) -> Points:
     """Return the outline of an ellipse."""
-    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([centre[0] + radii[0] * np.cos(angle), centre[1] + radii[1] * np.sin(angle)], axis=1)
+    return np.asarray(_circle(count) * radii + centre)
 
 
 def _bounds(shapes: Sequence[Points], size_hw: tuple[int, int], pad: float) -> tuple[int, int, int, int]:
@@ -157,8 +162,8 @@ class Ink:
     def line(self, points: Points, colour: Colour, width: float) -> None:
         """Draw a line, `width` in pixels."""
         flat, thick = self._local(points), max(1, round(width * OVERSAMPLING))
-        self._draw.line(flat, fill=rgb(colour), width=thick, joint="curve")
-        self._draw_mask.line(flat, fill=255, width=thick, joint="curve")
+        self._draw.line(flat, fill=rgb(colour), width=thick)
+        self._draw_mask.line(flat, fill=255, width=thick)
 
     def patch(self) -> Patch:
         """Return what was drawn, reduced to picture pixels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .anatomy import (
@@ -9,22 +11,38 @@ from .anatomy import (
     BILL_TIP_LENGTH,
     EYE_AT,
     LOWER_BACK,
+    TAIL_FEATHERS,
     TAIL_LENGTH,
     TAIL_TIP_LENGTH,
     Anatomy,
     covert_rows,
     feather,
-    tail_feathers,
+    tail_outline,
 )
-from .brush import Colour, Frame, Grey, Ink, Patch, Points, Sheet, cover, ellipse, mix, ribbon, shade, smooth, spline
+from .brush import (
+    Colour,
+    Frame,
+    Grey,
+    Ink,
+    Patch,
+    Points,
+    Sheet,
+    cover,
+    ellipse,
+    mix,
+    ribbon,
+    shade,
+    smooth,
+    spline,
+)
 from .pose import Look
 
 WHITE: Colour = (250, 246, 234)
 CREAM: Colour = (248, 238, 206)
-BLACK: Colour = (38, 34, 36)
-RUFOUS: Colour = (172, 74, 34)
-ORANGE: Colour = (234, 122, 38)
-YELLOW: Colour = (250, 206, 58)
+BLACK: Colour = (44, 37, 37)
+RUFOUS: Colour = (150, 64, 34)
+ORANGE: Colour = (222, 118, 46)
+YELLOW: Colour = (240, 200, 76)
 DARK_LEG: Colour = (66, 58, 58)
 
 THROAT_COLOURS: dict[str, Colour] = {"black": BLACK, "rufous": RUFOUS}
@@ -37,21 +55,21 @@ def _ragged(outline: Points, rng: np.random.Generator, amount: float) -> Points:
 
 def paint_tail(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the tail, square or notched; the mark is its end."""
-    frame, notched = anatomy.tail, value == "notched"
-    outlines = [frame(feather(base, tip, width, 0.75)) for base, tip, width in tail_feathers(notched)]
+    frame = anatomy.tail
+    outlines = [frame(feather(base, tip, 7.8, 0.75)) for base, tip in TAIL_FEATHERS]
     ink = Ink(outlines, sheet.size_hw)
-    for rank, (outline, (base, tip, _)) in enumerate(zip(outlines, tail_feathers(notched), strict=True)):
-        tone = 0.8 + 0.07 * rank + rng.uniform(-0.04, 0.04)
-        ink.fill(outline, shade(look.wing, tone))
+    for rank, (outline, (base, tip)) in enumerate(zip(outlines, TAIL_FEATHERS, strict=True)):
+        ink.fill(outline, shade(look.wing, 0.8 + 0.07 * rank + rng.uniform(-0.04, 0.04)))
         ink.line(outline[: len(outline) // 2], mix(look.wing, look.edge, 0.55), 0.7 * frame.scale)
-        ink.line(frame([base, (tip[0] - 3, tip[1])]), shade(look.wing, 0.66), 0.6 * frame.scale)
+        ink.line(frame([base, tip]), shade(look.wing, 0.66), 0.6 * frame.scale)
+    whole = np.zeros(sheet.size_hw, np.float32)
+    left = cover([frame(tail_outline(value))], sheet.size_hw)
+    whole[left.window] = left.alpha
     patch = ink.patch()
-    sheet.paint(patch)
+    sheet.paint(patch, inside=whole)
     end = TAIL_LENGTH - TAIL_TIP_LENGTH
     tip_area = cover([frame([(end, -15), (end, 15), (end + 30, 15), (end + 30, -15)])], sheet.size_hw)
-    seen = np.zeros(sheet.size_hw, np.float32)
-    seen[patch.window] = patch.alpha
-    sheet.marks["tail"] = _product(seen, tip_area)
+    sheet.marks["tail"] = _product(sheet.alpha, tip_area)
 
 
 def _product(seen: Grey, patch: Patch) -> Grey:
@@ -65,14 +83,18 @@ def paint_legs(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, _rng: np.
     colour = ORANGE if value == "orange" else DARK_LEG
     unit = anatomy.root.scale
     ahead = np.sign(anatomy.root.matrix[0, 0]) * unit
+    gleams: list[Points] = []
     for foot, hip, tone in zip(anatomy.feet, anatomy.hips, (0.78, 1.0), strict=True):
-        ankle = foot + (-1.5 * ahead, -2.2 * unit)
-        shin = ribbon(np.stack([hip, (hip + ankle) / 2 + (0.8 * ahead, 0), ankle]), np.array([4.6, 4.0, 3.8]) * unit)
+        ankle = foot - np.array([1.5 * ahead, 2.2 * unit])
+        knee = hip + 0.3 * (ankle - hip)  # all above it is in the feathers
+        shin = ribbon(
+            np.stack([knee, (knee + ankle) / 2 + np.array([0.8 * ahead, 0.0]), ankle]), np.array([4.6, 4.0, 3.8]) * unit
+        )
         toes = [_toe(foot, reach * ahead, drop * unit, unit) for reach, drop in ((7.5, 3.2), (5.0, 5.0), (-5.5, 3.6))]
         patch = cover([shin, *toes], sheet.size_hw)
         sheet.paint(patch, shade(colour, tone * look.mark_tone), mark="legs")
-        gleam = ribbon(np.stack([hip, ankle]) - (0.9 * ahead, 0), np.array([1.1, 1.1]) * unit)
-        sheet.paint(cover([gleam], sheet.size_hw), mix(colour, WHITE, 0.35), 0.55 * tone)
+        gleams.append(ribbon(np.stack([knee, ankle]) - np.array([0.9 * ahead, 0.0]), np.array([1.1, 1.1]) * unit))
+    sheet.paint(cover(gleams, sheet.size_hw), mix(colour, WHITE, 0.35), 0.5)
 
 
 def _toe(foot: Points, reach: float, drop: float, unit: float) -> Points:
@@ -82,8 +104,6 @@ def _toe(foot: Points, reach: float, drop: float, unit: float) -> Points:
 
 def paint_crest(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the raised feathers of the hind crown."""
-    if value == "none":
-        return
     plumes = []
     for start, lift in ((-2.0, 0.92), (-6.0, 1.0), (-10.0, 0.82), (-13.0, 0.6)):
         length = 17.0 * lift + rng.uniform(-1, 1)
@@ -92,15 +112,12 @@ def paint_crest(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.
         path = spline([(start + 5, -16.5), bend, tip], per=6, closed=False)
         plumes.append(anatomy.head(ribbon(path, np.linspace(9.0, 1.0, len(path)))))
     sheet.paint(cover(plumes, sheet.size_hw), shade(look.back, 0.72), mark="crest")
-    for plume in plumes:
-        half = len(plume) // 2
-        sheet.paint(cover([ribbon(plume[2:half], np.full(half - 2, 1.0))], sheet.size_hw), shade(look.back, 1.06), 0.7)
+    edges = [ribbon(plume[2 : len(plume) // 2], np.full(len(plume) // 2 - 2, 1.0)) for plume in plumes]
+    sheet.paint(cover(edges, sheet.size_hw), shade(look.back, 1.06), 0.7)
 
 
 def paint_rump(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the bright patch above the base of the tail."""
-    if value == "none":
-        return
     outline = anatomy.body(_ragged(smooth(LOWER_BACK, 5), rng, 0.35))
     inside = sheet.alpha.copy()
     patch = cover([outline], sheet.size_hw, soft=0.9 * anatomy.root.scale)
@@ -111,23 +128,20 @@ def paint_rump(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.r
 
 def paint_wing_bars(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the pale tips of the wing coverts: the greater ones make the first bar, the median ones the second."""
-    names = {"none": (), "one": ("greater",), "two": ("greater", "median")}[value]
-    for name in names:
+    for name in ("greater", "median") if value == "two" else ("greater",):
         tips = []
-        for base, tip, width in covert_rows()[name]:
+        for base, tip, width in covert_rows()[name][1:]:
             (bx, by), (tx, ty) = base, tip
-            length = 5.2 + float(rng.uniform(-0.4, 0.4))
+            length = 4.1 + float(rng.uniform(-0.4, 0.4))
             share = length / float(np.hypot(tx - bx, ty - by))
             start = (tx + (bx - tx) * share, ty + (by - ty) * share)
             tips.append(anatomy.wing(feather(start, (tx + 0.8, ty), width * 1.1, 0.6)))
         patch = cover(tips, sheet.size_hw, soft=0.35 * anatomy.root.scale)
-        sheet.paint(patch, shade(WHITE, look.mark_tone), 0.97, mark="wing_bars")
+        sheet.paint(patch, shade(CREAM, look.mark_tone), 0.92, mark="wing_bars")
 
 
 def paint_cap(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the black crown."""
-    if value == "none":
-        return
     points = ((20.5, -8), (16, -19), (3, -27), (-11, -24), (-13.5, -16), (-6, -12.5), (4, -13), (12, -11))
     patch = cover([anatomy.head(_ragged(smooth(points, 5), rng, 0.3))], sheet.size_hw, soft=0.5)
     sheet.paint(patch, BLACK, 0.95, inside=sheet.alpha.copy(), mark="cap")
@@ -137,8 +151,6 @@ def paint_cap(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.ra
 
 def paint_eyebrow(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the pale stripe above the eye (the supercilium)."""
-    if value == "none":
-        return
     path = spline([(18.5, -7.0), (10, -12.0), (0, -12.6), (-8, -9.6), (-13, -5.5)], per=4, closed=False)
     widths = np.interp(np.arange(len(path)), [0, 4, 10, len(path) - 1], [2.6, 4.4, 4.8, 1.6])
     outline = anatomy.head(_ragged(ribbon(path, widths), rng, 0.15))
@@ -149,17 +161,13 @@ def paint_eyebrow(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: n
 
 def paint_throat(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, rng: np.random.Generator) -> None:
     """Paint the bib below the bill."""
-    if value == "none":
-        return
-    points = ((23, 5), (12, 5.5), (5, 10), (1.5, 18), (4, 25), (11, 27), (18, 24), (22, 14))
+    points = ((23, 5), (13, 6), (7, 10), (4.5, 16), (6.5, 22), (12, 24), (18, 22), (22, 14))
     patch = cover([anatomy.head(_ragged(smooth(points, 5), rng, 0.35))], sheet.size_hw, soft=0.6)
     sheet.paint(patch, THROAT_COLOURS[value], 0.95, inside=sheet.alpha.copy(), mark="throat")
 
 
 def paint_eye_ring(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, _rng: np.random.Generator) -> None:
     """Paint the ring that the eye is then painted in."""
-    if value == "none":
-        return
     ring = anatomy.head(ellipse(EYE_AT, (8.1, 7.9)))
     sheet.paint(cover([ring], sheet.size_hw), shade(WHITE, look.mark_tone), mark="eye_ring")
 
@@ -180,3 +188,18 @@ def paint_bill_tip(sheet: Sheet, anatomy: Anatomy, look: Look, value: str, _rng:
     colour = YELLOW if value == "yellow" else look.bill
     sheet.paint(cover([upper, lower], sheet.size_hw), colour, mark="bill_tip")
     sheet.paint(cover([lower], sheet.size_hw), shade(colour, 0.86))
+
+
+Painter = Callable[[Sheet, Anatomy, Look, str, np.random.Generator], None]
+PAINTERS: dict[str, Painter] = {
+    "eye_ring": paint_eye_ring,
+    "wing_bars": paint_wing_bars,
+    "throat": paint_throat,
+    "crest": paint_crest,
+    "tail": paint_tail,
+    "legs": paint_legs,
+    "bill_tip": paint_bill_tip,
+    "eyebrow": paint_eyebrow,
+    "rump": paint_rump,
+    "cap": paint_cap,
+}

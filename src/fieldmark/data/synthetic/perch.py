@@ -7,8 +7,23 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from .backdrop import ACCENTS
 from .brush import (
-    Colour, Frame, Ink, Patch, Pixels, Points, cover, ellipse, mix, over, planes, rgb, ribbon, shade, smooth, spline,
-)  # fmt: skip
+    Colour,
+    Frame,
+    Ink,
+    Patch,
+    Pixels,
+    Points,
+    cover,
+    ellipse,
+    mix,
+    over,
+    planes,
+    rgb,
+    ribbon,
+    shade,
+    smooth,
+    spline,
+)
 from .pose import Light
 
 Random = np.random.Generator
@@ -52,9 +67,9 @@ def _paint_branch(pixels: Pixels, frame: Frame, light: Light, rng: Random) -> No
         strip = line + np.stack([0.3 * light.direction[0] * width, offset * width], axis=1)
         outline = frame(ribbon(strip, width * share)) - (whole.x, whole.y)
         draw.polygon(outline.ravel().tolist(), fill=rgb(shade(bark, tone)))
-    image = image.filter(ImageFilter.GaussianBlur(0.85 * frame.scale))
+    image = image.filter(ImageFilter.BoxBlur(1.4 * frame.scale))
     _draw_bark(ImageDraw.Draw(image), frame, line, width, (whole.x, whole.y), bark, rng)
-    ink = planes(image.filter(ImageFilter.GaussianBlur(0.4))) * whole.alpha
+    ink = planes(image.filter(ImageFilter.BoxBlur(0.4))) * whole.alpha
     over(pixels, Patch(whole.x, whole.y, whole.alpha, ink))
 
 
@@ -86,18 +101,18 @@ def _paint_twigs(pixels: Pixels, frame: Frame, middle: Points, bark: Colour, rng
     accent, green = ACCENTS[int(rng.integers(len(ACCENTS)))], int(rng.integers(len(_LEAVES)))
     for at in rng.choice(inside, int(rng.integers(2, 5))):
         side, lean, long = (1 if rng.random() < 0.4 else -1), rng.choice((-1, 1)), rng.uniform(34, 84)
-        root = middle[at] + (rng.uniform(-15, 15), 0)
-        tip = root + (lean * long * rng.uniform(0.5, 1), side * long * 0.75)
+        root = middle[at] + np.array([rng.uniform(-15, 15), 0.0])
+        tip = root + np.array([lean * long * rng.uniform(0.5, 1), side * long * 0.75])
         path = spline([root, (root + tip) / 2 + rng.normal(0, 6, 2), tip], per=5, closed=False)
-        ink = Ink([frame(path + (dx, dy)) for dx in (-38, 38) for dy in (-38, 38)], size_hw)
+        ink = Ink([frame(path + np.array([dx, dy])) for dx in (-38, 38) for dy in (-38, 38)], size_hw)
         ink.fill(frame(ribbon(path, np.linspace(3.4, 1.4, 11))), shade(bark, 0.75))
-        fruits = rng.random(4) < 0.3
-        for spot in np.array((4, 6, 8, 10))[~fruits]:
+        for spot in (4, 6, 8, 10):
+            if rng.random() < 0.3:
+                _draw_berry(ink, frame, path[spot], accent, rng)
+                continue
             tone = mix(_LEAVES[green], _LEAVES[int(rng.integers(len(_LEAVES)))], 0.3)
             _draw_leaf(ink, frame.sub(path[spot], rng.uniform(0, 360)), tone, rng)
         over(pixels, ink.patch())
-        for spot in np.array((4, 6, 8, 10))[fruits]:
-            _paint_berry(pixels, frame, path[spot], accent, rng)
 
 
 def _draw_leaf(ink: Ink, leaf: Frame, colour: Colour, rng: Random) -> None:
@@ -113,14 +128,13 @@ def _draw_leaf(ink: Ink, leaf: Frame, colour: Colour, rng: Random) -> None:
         ink.line(leaf(veins), mix(colour, _VEIN, 0.2), 0.4 * leaf.scale)
 
 
-def _paint_berry(pixels: Pixels, frame: Frame, stem: Points, colour: Colour, rng: Random) -> None:
-    colour, radius, size_hw = shade(colour, rng.uniform(0.88, 1.04)), rng.uniform(3.6, 5.8), _size(pixels)
-    x, y = float(stem[0]), float(stem[1]) + radius
-    over(pixels, cover([frame(ellipse((x, y), (radius, radius), 18))], size_hw), shade(colour, 0.68))
-    glow = frame(ellipse((x - 0.5, y - 0.7), (radius * 0.72, radius * 0.68), 14))
-    over(pixels, cover([glow], size_hw, soft=0.9 * frame.scale), shade(colour, 1.05), 0.95)
-    gleam = frame(ellipse((x - 0.3 * radius, y - 0.4 * radius), (radius * 0.24, radius * 0.2), 8))
-    over(pixels, cover([gleam], size_hw), (255, 255, 250), 0.7)
+def _draw_berry(ink: Ink, frame: Frame, stem: Points, colour: Colour, rng: Random) -> None:
+    colour, radius = shade(colour, rng.uniform(0.88, 1.04)), rng.uniform(3.6, 5.8)
+    disc = ellipse((0.0, 0.0), (radius, radius), 14)
+    middle, towards = stem + np.array([0.0, radius]), np.array([-0.32, -0.42]) * radius
+    for share, tone in ((1.0, 0.66), (0.84, 0.82), (0.64, 0.96), (0.42, 1.08)):
+        ink.fill(frame(disc * share + middle + towards * (1 - share)), shade(colour, tone))
+    ink.fill(frame(disc * 0.17 + middle + towards), mix(colour, (255, 255, 250), 0.75))
 
 
 def _paint_stone(pixels: Pixels, frame: Frame, light: Light, rng: Random) -> None:

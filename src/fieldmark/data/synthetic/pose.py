@@ -9,7 +9,7 @@ import numpy as np
 from .brush import Colour, mix, shade
 
 PARTS: tuple[str, ...] = (
-    "pose", "look", "light", "backdrop", "perch", "plumage", "place", "grain",
+    "pose", "look", "light", "backdrop", "perch", "plumage", "wing", "place", "grain",
     "eye_ring", "wing_bars", "throat", "crest", "tail", "legs", "bill_tip", "eyebrow", "rump", "cap",
 )  # fmt: skip
 
@@ -72,7 +72,7 @@ class Look:
     mark_tone: float  # how bright the marks of this bird are
 
 
-_PLUMAGES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (  # back, wing, breast, belly
+PLUMAGES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (  # back, wing, breast, belly
     ((118, 118, 78), (78, 76, 58), (196, 182, 124), (230, 222, 190)),
     ((122, 127, 128), (76, 79, 84), (180, 181, 176), (231, 229, 221)),
     ((131, 107, 80), (86, 68, 52), (196, 171, 134), (233, 221, 198)),
@@ -87,26 +87,32 @@ _FLANKS: tuple[Colour, ...] = ((198, 158, 108), (176, 168, 112), (160, 158, 154)
 
 def sample_look(rng: np.random.Generator) -> Look:
     """Draw the colours of one bird: a mixture of two plumages, a little lighter or darker."""
-    first, second = rng.choice(len(_PLUMAGES), 2, replace=False)
+    first, second = rng.choice(len(PLUMAGES), 2, replace=False)
     share, tone = rng.uniform(0, 0.5), rng.uniform(0.93, 1.07)
     jitter = rng.normal(0, 3, 3)
-    back, wing, breast, belly = (
+    colours = [
         _jittered(shade(mix(one, other, share), tone), jitter)
-        for one, other in zip(_PLUMAGES[first], _PLUMAGES[second], strict=True)
-    )
+        for one, other in zip(PLUMAGES[first], PLUMAGES[second], strict=True)
+    ]
     return Look(
-        back=back,
-        wing=wing,
-        breast=breast,
-        belly=belly,
-        edge=mix(wing, breast, rng.uniform(0.4, 0.65)),
+        back=colours[0],
+        wing=colours[1],
+        breast=colours[2],
+        belly=colours[3],
+        edge=mix(colours[1], colours[2], rng.uniform(0.4, 0.65)),
         flank=_FLANKS[int(rng.integers(len(_FLANKS)))],
         iris=mix((58, 34, 20), (96, 56, 26), rng.random()),
         bill=mix((58, 54, 54), (84, 72, 60), rng.random()),
         streaks=max(0.0, rng.uniform(-0.5, 0.6)),
         flank_wash=rng.uniform(0.1, 0.75),
-        mark_tone=rng.uniform(0.94, 1.0),
+        mark_tone=rng.uniform(0.88, 1.0),
     )
+
+
+def plumage(colours: tuple[Colour, Colour, Colour, Colour], streaks: float, flank_wash: float) -> Look:
+    """Return a fixed look in four colours: back, wing, breast and belly."""
+    edge = mix(colours[1], colours[2], 0.55)
+    return Look(*colours, edge, _FLANKS[0], (78, 46, 24), (66, 58, 54), streaks, flank_wash, 1.0)
 
 
 def _jittered(colour: Colour, jitter: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Colour:
@@ -132,8 +138,8 @@ def sample_light(rng: np.random.Generator) -> Light:
     return Light(
         direction=(float(np.sin(np.deg2rad(angle))), -float(np.cos(np.deg2rad(angle)))),
         gains=(1 + 0.075 * warmth, 1 + 0.012 * warmth, 1 - 0.095 * warmth),
-        exposure=rng.uniform(0.84, 1.1),
-        contrast=rng.uniform(0.88, 1.12),
+        exposure=rng.uniform(0.78, 1.12),
+        contrast=rng.uniform(0.82, 1.14),
         hardness=rng.uniform(0.6, 1.1),
         dapple=max(0.0, rng.uniform(-0.15, 0.3)),
         vignette=rng.uniform(0.1, 0.34),

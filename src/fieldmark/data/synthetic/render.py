@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from .anatomy import Anatomy, extent, posed
 from .backdrop import noise, paint_backdrop
@@ -17,6 +18,7 @@ from .pose import Light, Pose, dice, sample_light, sample_look, sample_pose
 from .species import Species, telling_marks
 
 SIZE = 384
+SMALLEST = 128
 _GRAIN_ROOM = 128
 _MARGIN = 12  # pixels between bird and border, at `SIZE`
 
@@ -36,6 +38,8 @@ class Rendered:
 
 def render_picture(species: Species, seed: int, index: int, size: int = SIZE) -> Rendered:
     """Draw picture number `index`; the same seed and index give the same scene for every species."""
+    if size < SMALLEST:
+        raise ValueError(f"the smallest picture is {SMALLEST} pixels wide, not {size}: its marks would vanish")
     roll = partial(dice, seed, index)
     pose, look, light = sample_pose(roll("pose")), sample_look(roll("look")), sample_light(roll("light"))
     anatomy, (x0, y0, x1, y1) = _placed(pose, size, roll("place"))
@@ -89,12 +93,16 @@ def _grain(size: int) -> Grey:
     return np.random.default_rng(0).standard_normal((side, side), dtype=np.float32) * np.float32(1.8)
 
 
+def _enlarged(grey: Grey, size: int) -> Grey:
+    return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
+
+
 def lit(pixels: Pixels, light: Light, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return the picture under its light: leaf shadows, vignette, colour temperature, contrast and grain."""
     size = pixels.shape[1]
     field = 1 - np.float32(light.vignette * 0.5) * _radius_squared(size)
     if light.dapple > 0:
-        field *= 1 - np.float32(light.dapple) * np.clip(noise(rng, 5, size), 0, 1)
+        field *= 1 - np.float32(light.dapple) * _enlarged(np.clip(noise(rng, 5, 48), 0, 1), size)
     field *= light.exposure
     field *= light.contrast
     x, y = rng.integers(0, _GRAIN_ROOM, 2)

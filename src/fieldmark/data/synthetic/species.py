@@ -9,6 +9,24 @@ MARK_KINDS: tuple[str, ...] = (
     "eye_ring", "wing_bars", "throat", "crest", "tail", "legs", "bill_tip", "eyebrow", "rump", "cap",
 )  # fmt: skip
 
+MARK_WORDS: dict[tuple[str, str], str] = {  # what a birder calls the value of a mark
+    ("eye_ring", "white"): "white eye ring",
+    ("wing_bars", "one"): "one wing bar",
+    ("wing_bars", "two"): "two wing bars",
+    ("throat", "black"): "black throat",
+    ("throat", "rufous"): "rufous throat",
+    ("crest", "raised"): "crest",
+    ("tail", "square"): "square tail",
+    ("tail", "notched"): "notched tail",
+    ("legs", "dark"): "dark legs",
+    ("legs", "orange"): "orange legs",
+    ("bill_tip", "dark"): "dark bill tip",
+    ("bill_tip", "yellow"): "yellow bill tip",
+    ("eyebrow", "cream"): "cream eyebrow",
+    ("rump", "yellow"): "yellow rump",
+    ("cap", "black"): "black cap",
+}
+
 
 @dataclass(frozen=True)
 class Marks:

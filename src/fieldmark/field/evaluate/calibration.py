@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .classification import negative_log_likelihood, softmax
-
 LOG_RANGE = (-6.0, 6.0)
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -14,11 +12,17 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64], st
 
     The likelihood is unimodal in log T, so golden-section search finds it. 1.0 when no picture has a known class.
     """
-    if not (targets >= 0).any():
+    known = np.flatnonzero(targets >= 0)
+    if not known.size:
         return 1.0
+    # Less the true one's logit, the loss is log sum exp: exact, where a probability is bounded below.
+    z = np.asarray(logits, np.float64)[known]
+    z = z - z[np.arange(known.size), targets[known], None]
+    tops = z.max(1)
 
     def cost(log_t: float) -> float:
-        return negative_log_likelihood(softmax(logits / np.exp(log_t)), targets)
+        t = np.exp(log_t)
+        return float((tops / t + np.log(np.exp((z - tops[:, None]) / t).sum(1))).mean())
 
     low, high = LOG_RANGE
     a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)

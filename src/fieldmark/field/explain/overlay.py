@@ -20,12 +20,13 @@ def place_map(values: NDArray[np.float32], size_wh: tuple[int, int], preprocess:
     in_w, in_h = preprocess.size_wh
     scale = (max if preprocess.fit == "crop" else min)(in_w / width, in_h / height)
     if preprocess.fit == "crop":
-        seen_wh = (min(width, round(in_w / scale)), min(height, round(in_h / scale)))
+        seen_wh = (min(width, max(1, round(in_w / scale))), min(height, max(1, round(in_h / scale))))
         canvas = Image.new("F", size_wh, 0.0)
         corner = ((width - seen_wh[0]) // 2, (height - seen_wh[1]) // 2)
         canvas.paste(small.resize(seen_wh, Image.Resampling.BICUBIC), corner)
         return canvas
-    used_w, used_h = width * scale / in_w * small.width, height * scale / in_h * small.height
+    used_w = min(1.0, width * scale / in_w) * small.width
+    used_h = min(1.0, height * scale / in_h) * small.height
     left, top = (small.width - used_w) / 2, (small.height - used_h) / 2
     return small.resize(size_wh, Image.Resampling.BICUBIC, box=(left, top, left + used_w, top + used_h))
 

@@ -24,6 +24,7 @@ class Engine(Protocol):
 
     name: str
     precision: str
+    micro_batch: int  # pictures a call that use a core best
 
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays: ...
 
@@ -60,6 +61,7 @@ class OpenVino:
     """OpenVINO on CPU: one stream of one thread for each core."""
 
     name = "openvino"
+    micro_batch = 4
 
     def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
         ov = _import_openvino()
@@ -88,6 +90,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     precision = "f32"
+    micro_batch = 4
 
     def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
         if precision == "bf16":

@@ -1,12 +1,13 @@
 """A recogniser on labelled pictures: which ones, what it said, and how well."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fieldmark.data import Index, Skipped, SplitRule, fingerprint, open_data, split
+from fieldmark.data import Index, Skipped, SplitRule, fingerprint, named, open_data, split
 from fieldmark.errors import DataError, UsageError, unknown_name
 from fieldmark.field.tasks.base import Outputs
 from fieldmark.types import Prediction, Sample
@@ -14,6 +15,11 @@ from fieldmark.types import Prediction, Sample
 from .recogniser import Recogniser, load
 
 ALL = "all"
+Tick = Callable[[int, int], None]  # done, total
+
+
+def silent(done: int, total: int) -> None:
+    """Progress for nobody."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,9 @@ class Evaluation:
         return {"split": self.split, "note": self.note, **self.scores, "skipped": len(self.skipped)}
 
 
-def evaluate(bundle: str | Path | Recogniser, data: str | Path | Index, part: str | None = None) -> Evaluation:
+def evaluate(
+    bundle: str | Path | Recogniser, data: str | Path | Index, part: str | None = None, tick: Tick = silent
+) -> Evaluation:
     """Score a recogniser on DATA.
 
     The split recorded at training is used when the data is the same ("test" unless `part` names another); other data
@@ -41,7 +49,7 @@ def evaluate(bundle: str | Path | Recogniser, data: str | Path | Index, part: st
     recogniser = bundle if isinstance(bundle, Recogniser) else load(bundle)
     index = data if isinstance(data, Index) else open_data(data)
     samples, name, note = choose_part(recogniser, index, part)
-    return score_samples(recogniser, samples, name, note, index.skipped)
+    return score_samples(recogniser, samples, name, note, index.skipped, tick)
 
 
 def choose_part(recogniser: Recogniser, index: Index, part: str | None) -> tuple[tuple[Sample, ...], str, str]:
@@ -50,11 +58,17 @@ def choose_part(recogniser: Recogniser, index: Index, part: str | None) -> tuple
     if fingerprint(index.samples) == recorded.get("fingerprint"):
         made = split(index, SplitRule(**recorded["split"]))
         name = part or ("test" if made.part("test") else "val")
-        return _part(made, name), name, f"the {name} part recorded at training"
+        samples, before = _part(made, name), recorded.get("parts", {}).get(name)
+        if before is None or before["fingerprint"] == fingerprint(samples):
+            return samples, name, f"the {name} part recorded at training"
+        return (
+            samples,
+            name,
+            f"the data of training under another split: its {name} part now, which training may have seen",
+        )
     if part not in (None, ALL):
         if part in ("train", "val", "test") and any(s.split for s in index.samples):
-            made = split(index, SplitRule())
-            return _part(made, part), part, f"other data than at training: its own {part} part"
+            return _part(named(index), part), part, f"other data than at training: its own {part} part"
         raise UsageError(
             f"this is other data than at training, without a {part} part; leave --split away to score it all"
         )
@@ -73,13 +87,20 @@ def _part(index: Index, name: str) -> tuple[Sample, ...]:
 
 
 def score_samples(
-    recogniser: Recogniser, samples: tuple[Sample, ...], name: str, note: str, skipped: tuple[Skipped, ...] = ()
+    recogniser: Recogniser,
+    samples: tuple[Sample, ...],
+    name: str,
+    note: str,
+    skipped: tuple[Skipped, ...] = (),
+    tick: Tick = silent,
 ) -> Evaluation:
     """Run and score labelled samples; unreadable pictures are left out and listed."""
     usable: list[Sample] = []
     rows: dict[str, list[Any]] = {key: [] for key in recogniser.task.outputs}
     left_out = list(skipped)
-    for sample, seen in zip(samples, recogniser.run((s.path for s in samples), recogniser.task.outputs), strict=True):
+    results = recogniser.run((s.path for s in samples), recogniser.task.outputs)
+    for done, (sample, seen) in enumerate(zip(samples, results, strict=True), start=1):
+        tick(done, len(samples))
         if seen.error is not None:
             left_out.append(Skipped(sample.name, seen.error))
             continue
@@ -87,7 +108,7 @@ def score_samples(
         for key, values in rows.items():
             values.append(seen.outputs[key])
     if not usable:
-        raise DataError(f"no picture of the {name} part could be read (the first: {left_out[-1].reason})")
+        raise DataError(f"no picture of the {name} part could be read (the first: {left_out[len(skipped)].reason})")
     outputs = {key: np.stack(values) for key, values in rows.items()}
     return from_outputs(recogniser, tuple(usable), outputs, name, note, tuple(left_out))
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from fieldmark import bundle as bundles
 from fieldmark import pictures
 from fieldmark.bundle import Bundle
+from fieldmark.errors import BundleError, UsageError
 from fieldmark.field.tasks import Task, TaskFacts, get_task
+from fieldmark.files import is_folder
 from fieldmark.types import Picture, Prediction, Preprocess
 
 from .engine import Arrays, Engine, compile_engine
@@ -26,8 +28,13 @@ class Recogniser:
     def __init__(self, bundle: Bundle, precision: str = "auto", engine: str = "auto") -> None:
         self.bundle = bundle
         self.task: Task = get_task(bundle.task)
-        self.facts = TaskFacts.from_bundle(bundle.facts)
-        self.preprocess = Preprocess.from_json(bundle.facts["preprocess"])
+        try:
+            self.facts = TaskFacts.from_bundle(bundle.facts)
+            self.preprocess = Preprocess.from_json(bundle.facts["preprocess"])
+        except (AttributeError, LookupError, TypeError, ValueError, UsageError) as error:
+            raise BundleError(
+                f"{bundle.path}: {bundles.FACTS} holds a value that is not valid ({error}); copy the bundle again"
+            ) from error
         self._precision = bundle.facts.get("precision", "auto") if precision == "auto" else precision
         self._engine_name = engine
 
@@ -45,7 +52,7 @@ class Recogniser:
 
         A picture that cannot be used gives a Prediction whose `error` says why.
         """
-        if isinstance(source, (str, Path)) and Path(source).is_dir():
+        if isinstance(source, (str, Path)) and is_folder(Path(source)):
             return self.predict_many(pictures.find_pictures(Path(source)))
         if isinstance(source, (str, Path, bytes, np.ndarray)):
             return next(self.predict_many([source], workers=1))

@@ -19,7 +19,6 @@ from fieldmark.types import Picture
 from .engine import Arrays, Engine, cores
 
 T = TypeVar("T")
-MICRO_BATCH = 4
 AHEAD = 4  # micro-batches in flight a worker
 
 
@@ -55,7 +54,7 @@ def stream(
         return seen
 
     workers = workers or cores()
-    batches = _batched(items, MICRO_BATCH)
+    batches = _batched(items, engine.micro_batch)
     with ThreadPoolExecutor(workers, thread_name_prefix="fieldmark") as pool:
         pending: deque[Future[list[Seen[T]]]] = deque(pool.submit(work, b) for b in islice(batches, workers * AHEAD))
         try:

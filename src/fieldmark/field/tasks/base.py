@@ -23,10 +23,14 @@ class TaskFacts:
 
     @classmethod
     def from_bundle(cls, facts: Mapping[str, Any]) -> "TaskFacts":
+        """From `bundle.json`; LookupError, TypeError, ValueError or AttributeError where it is damaged."""
+        temperature = float(facts.get("calibration", {}).get("temperature", 1.0))
+        if not 0 < temperature < np.inf:
+            raise ValueError(f"a temperature must be above 0, not {temperature}")
         return cls(
             tuple(facts["classes"]),
             dict(facts.get("coarse") or {}),
-            float(facts.get("calibration", {}).get("temperature", 1.0)),
+            temperature,
             dict(facts.get("thresholds", {})),
         )
 

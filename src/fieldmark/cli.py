@@ -1,0 +1,297 @@
+"""One function a verb. Rooms are imported inside the functions, so that `--help` is quick."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fieldmark import __version__
+from fieldmark.errors import UsageError
+
+if TYPE_CHECKING:
+    from fieldmark.types import Prediction
+
+FORMATS = ("table", "jsonl", "csv")
+EXISTING = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="fieldmark")
+def cli() -> None:
+    """Fine-grained image recognition: learn from labelled pictures, predict, show where it looked."""
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--out", required=True, type=EXISTING, help="New folder for the run; its bundle is RUN/bundle.")
+@click.option("--task", default="auto", type=click.Choice(["auto", "classify"]), help="What to learn.")
+@click.option("--backbone", help="A timm name (fieldmark models lists them); default tf_efficientnet_lite0.")
+@click.option("--recipe", help="quick, or a .toml file.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value of the recipe.")
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.")
+@click.option("--seed", type=int, help="Decides splits and augmentation; default 0.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON line.")
+def train(
+    data: str,
+    out: Path,
+    task: str,
+    backbone: str | None,
+    recipe: str | None,
+    settings: tuple[str, ...],
+    device: str,
+    seed: int | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Learn to recognise the classes of DATA.
+
+    DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
+    columns path and label, or the name field-guide.
+    """
+    from fieldmark.progress import Reporter
+
+    with Reporter() as report:
+        report.say("loading torch")
+        try:
+            from fieldmark.workshop.train import train as run_training
+        except ImportError as error:
+            if error.name not in ("torch", "timm", "sklearn", "jinja2"):
+                raise
+            from fieldmark.errors import MissingExtraError
+
+            raise MissingExtraError("training", "train") from None
+        result = run_training(
+            data,
+            out,
+            task=task,
+            backbone=backbone,
+            recipe=recipe,
+            settings=settings,
+            device=device,
+            seed=seed,
+            resume=resume,
+            progress=report,
+        )
+    if as_json:
+        _print_json(result.to_json())
+        return
+    for part, scores in result.scores.items():
+        click.echo(f"{part:5}  {_summary(scores)}")
+    if result.skipped:
+        click.echo(f"{result.skipped} pictures left out; {result.run / 'report.html'} lists them")
+    click.echo(f"report  {result.run / 'report.html'}\nbundle  {result.bundle}   ({result.seconds:.0f} s)")
+
+
+@cli.command()
+@click.argument("bundle")
+@click.argument("data")
+@click.option("--split", "part", help="train, val, test or all; default: test as recorded at training.")
+@click.option("--out", type=EXISTING, help="Also write report.html and predictions.csv into this new folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON line.")
+def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json: bool) -> None:
+    """Score BUNDLE on DATA, with 95 % intervals."""
+    from fieldmark.field.runtime import evaluate as run_evaluation
+    from fieldmark.field.runtime import load
+    from fieldmark.progress import Reporter
+
+    _check_new(out)
+    recogniser = load(bundle)
+    with Reporter() as report:
+        evaluation = run_evaluation(recogniser, data, part, lambda done, total: report("scoring", done, total))
+    for skip in evaluation.skipped:
+        click.echo(f"left out {skip.name}: {skip.reason}", err=True)
+    if out is not None:
+        _write_evaluation(out, recogniser, evaluation)
+    if as_json:
+        _print_json(evaluation.to_json())
+        return
+    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
+    click.echo(_summary(evaluation.scores))
+    if out is not None:
+        click.echo(f"report  {out / 'report.html'}")
+
+
+def _write_evaluation(out: Path, recogniser: Any, evaluation: Any) -> None:
+    from fieldmark.field.report import mistakes, write_report
+    from fieldmark.files import atomic_file, atomic_folder
+
+    with atomic_folder(out) as partial:
+        worst = mistakes(recogniser, evaluation)
+        write_report(partial / "report.html", facts=recogniser.bundle.facts, evaluations=[evaluation], mistakes=worst)
+        with atomic_file(partial / "predictions.csv") as table, table.open("w", encoding="utf-8", newline="") as stream:
+            _write_csv(stream, evaluation.predictions, 1)
+
+
+@cli.command()
+@click.argument("bundle")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--top", default=5, type=click.IntRange(1), help="Labels a picture.")
+@click.option("--format", "form", default="table", type=click.Choice(FORMATS))
+def predict(bundle: str, paths: tuple[str, ...], top: int, form: str) -> None:
+    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
+    from fieldmark.field.runtime import load
+
+    recogniser = load(bundle)
+    failed = 0
+
+    def rows() -> Iterator["Prediction"]:
+        nonlocal failed
+        for prediction in recogniser.predict_many(_expand(paths)):
+            failed += prediction.error is not None
+            if prediction.error is not None and form != "jsonl":
+                click.echo(f"left out {prediction.path}: {prediction.error}", err=True)
+            yield prediction
+
+    if form == "jsonl":
+        for prediction in rows():
+            click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
+    elif form == "csv":
+        _write_csv(sys.stdout, rows(), top)
+    else:
+        _print_table(rows(), top)
+    if failed:
+        sys.exit(1)
+
+
+def _expand(paths: tuple[str, ...]) -> Iterator[Path]:
+    """Files as given, the pictures of folders sorted by name."""
+    from fieldmark.pictures import find_pictures
+
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from find_pictures(path)
+        else:
+            yield path
+
+
+def _write_csv(stream: Any, predictions: Any, top: int) -> None:
+    import csv
+
+    table = csv.writer(stream)
+    heads = [f"{what}_{i + 1}" for i in range(top) for what in ("label", "probability")]
+    table.writerow(["path", *heads, "unsure", "error"])
+    for p in predictions:
+        cells = [cell for s in p.labels[:top] for cell in (s.label, f"{s.probability:.6f}")]
+        cells += [""] * (2 * top - len(cells))
+        table.writerow([p.path, *cells, "" if p.unsure is None else str(p.unsure).lower(), p.error or ""])
+
+
+def _print_table(predictions: Iterator["Prediction"], top: int) -> None:
+    for p in predictions:
+        if p.error is not None:
+            continue
+        said = "   ".join(f"{s.label} {s.probability:.1%}" for s in p.labels[:top])
+        click.echo(f"{p.path}\t{'unsure: ' if p.unsure else ''}{said}")
+
+
+@cli.command()
+@click.argument("bundle")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--out", required=True, type=EXISTING, help="New folder for the pictures and explain.jsonl.")
+@click.option("--class", "label", metavar="CLASS", help="Explain this class; default: the most probable one.")
+@click.option("--against", metavar="CLASS", help="Explain why rather than this class.")
+def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, against: str | None) -> None:
+    """Draw what speaks for a class (orange) and against it (blue) over each picture, at full resolution."""
+    from fieldmark.field.explain import Question
+    from fieldmark.field.explain.draw import explain_files
+    from fieldmark.field.runtime import load
+    from fieldmark.files import atomic_folder
+
+    _check_new(out)
+    recogniser = load(bundle)
+    question = Question(label, against)
+    failed = 0
+    with atomic_folder(out) as partial:
+        for name, row in explain_files(recogniser, _expand(paths), partial, question):
+            failed += row["error"] is not None
+            if row["error"] is not None:
+                click.echo(f"left out {row['path']}: {row['error']}", err=True)
+            else:
+                click.echo(f"{row['path']}\t{row['label']} {row['probability']:.1%}\t{out / name}")
+    if failed:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("bundle")
+@click.option("--to", "kind", required=True, type=click.Choice(["onnx", "zip"]), help="What to write.")
+@click.option("--out", required=True, type=EXISTING, help="The new file (a zip is best named *.fieldmark).")
+def export(bundle: str, kind: str, out: Path) -> None:
+    """Write BUNDLE as one file."""
+    from fieldmark import bundle as bundles
+    from fieldmark.files import atomic_file
+
+    loaded = bundles.load(bundle)
+    if kind == "zip":
+        bundles.write_zip(loaded, out)
+    else:
+        _check_new(out)
+        with atomic_file(out) as partial:
+            partial.write_bytes(loaded.read(bundles.MODEL))
+    click.echo(str(out))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the whole table as one JSON line.")
+@click.argument("words", nargs=-1)
+def models(words: tuple[str, ...], as_json: bool) -> None:
+    """List the backbones (those whose name contains all WORDS): parameters, input, source, pretrained weights."""
+    from importlib.resources import files
+
+    table = json.loads((files("fieldmark") / "models.json").read_text(encoding="utf-8"))
+    rows = [row for row in table if all(word in row["name"] for word in words)]
+    if as_json:
+        _print_json({"models": rows})
+        return
+    for row in rows:
+        millions = row["parameters"] / 1e6
+        click.echo(
+            f"{row['name']:48} {millions:8.2f} M  {row['input']:>4} px  {row['pretrained'] or '-':9} {row['source']}"
+        )
+
+
+@cli.command()
+@click.option("--out", default="runs/demo", type=EXISTING, help="New folder for what the demo makes.")
+def demo(out: Path) -> None:
+    """Draw the field guide, learn its birds, score, explain, and say where the report is."""
+    from fieldmark.progress import Reporter
+
+    with Reporter() as report:
+        report.say("loading torch")
+        from fieldmark.workshop.demo import run_demo
+
+        made = run_demo(out, report)
+    click.echo("\n".join(made))
+
+
+def _check_new(out: Path | None) -> None:
+    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out} exists; choose another --out")
+
+
+def _summary(scores: dict[str, Any]) -> str:
+    low, high = scores["accuracy_ci"]
+    text = f"accuracy {scores['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    if "coarse_accuracy" in scores:
+        text += f", coarse {scores['coarse_accuracy']:.1%}"
+    return (
+        text + f", top 5 {scores['top5']:.1%}, macro F1 {scores['macro_f1']:.3f}, calibration error {scores['ece']:.3f}"
+    )
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(_finite(value), ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity, which JSON does not have, as null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,40 @@
+"""Explanations as files: one picture each and a line in `explain.jsonl`."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fieldmark import pictures
+from fieldmark.errors import PictureError
+from fieldmark.field.explain.evidence import Question, explain_picture
+from fieldmark.field.explain.overlay import draw_overlay
+from fieldmark.field.runtime.recogniser import Recogniser
+
+
+def explain_files(
+    recogniser: Recogniser, paths: Iterable[Path], folder: Path, question: Question
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Draw each picture's evidence into `folder`; yields its file name there ("" when unusable) and its row."""
+    question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else 1)
+    with (folder / "explain.jsonl").open("w", encoding="utf-8") as table:
+        for number, path in enumerate(paths, start=1):
+            name, row = _explain_one(recogniser, path, folder, f"{number:04d}", question)
+            table.write(json.dumps({**row, "file": name or None}, ensure_ascii=False) + "\n")
+            yield name, row
+
+
+def _explain_one(
+    recogniser: Recogniser, path: Path, folder: Path, number: str, question: Question
+) -> tuple[str, dict[str, Any]]:
+    row: dict[str, Any] = {"path": str(path), "label": None, "against": question.against, "probability": None}
+    try:
+        data = pictures.read_bytes(path)
+        found = explain_picture(recogniser, data, question)
+        drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
+    except PictureError as error:
+        return "", {**row, "error": str(error)}
+    name = f"{number}-{path.stem[:80]}.png"
+    drawn.save(folder / name)
+    chances = {s.label: s.probability for s in found.prediction.labels}
+    return name, {**row, "label": found.label, "probability": chances[found.label], "error": None}

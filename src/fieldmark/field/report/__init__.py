@@ -1,0 +1,7 @@
+"""What a person reads: the report of a run or an evaluation, and the bundle's model card."""
+
+from .card import model_card
+from .page import Shown, write_report
+from .worst import Mistake, mistakes
+
+__all__ = ["Mistake", "Shown", "mistakes", "model_card", "write_report"]

@@ -1,0 +1,99 @@
+"""What goes into a bundle beside the network: pictures for later checks, weights, facts."""
+
+import io
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fieldmark import __version__, pictures
+from fieldmark.errors import PictureError
+from fieldmark.types import Picture, Preprocess, Sample
+from fieldmark.workshop.models.network import Network
+
+JPEG_QUALITY = 95
+PACKAGES = ("numpy", "Pillow", "openvino", "torch", "timm", "onnx")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures of training and labelled ones of validation, at the network's size: uint8 [n, H, W, 3]."""
+
+    train: NDArray[np.uint8]
+    val: NDArray[np.uint8]
+    val_targets: NDArray[np.int64]
+
+    @classmethod
+    def choose(
+        cls, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess, most: int, seed: int
+    ) -> "Calibration":
+        """Up to `most` readable pictures of each part, drawn by `seed`; the targets are class numbers."""
+        chosen: dict[str, list[tuple[Picture, int]]] = {"train": [], "val": []}
+        for part, found in chosen.items():
+            there = [s for s in samples if s.split == part]
+            order = np.random.default_rng([seed, len(there)]).permutation(len(there))[:most]
+            for i in sorted(order):
+                try:
+                    found.append((pictures.load(there[i].path, preprocess), classes.index(there[i].label)))
+                except PictureError:
+                    continue  # reported where it is used for training
+        width, height = preprocess.size_wh
+        stacks = {k: np.array([p for p, _ in v], np.uint8).reshape(-1, height, width, 3) for k, v in chosen.items()}
+        return cls(stacks["train"], stacks["val"], np.array([t for _, t in chosen["val"]], np.int64))
+
+    @property
+    def pictures(self) -> NDArray[np.uint8]:
+        """All of them, validation first."""
+        return np.concatenate([self.val, self.train])
+
+    def to_npz(self) -> bytes:
+        """As the bundle's `calibration.npz`: pictures as JPEG (quality 95, full colour), one after the other, with
+        their offsets, since raw ones would be ten times the network's own size."""
+        arrays: dict[str, NDArray[Any]] = {"val_targets": self.val_targets}
+        for part in ("train", "val"):
+            encoded = [_jpeg(p) for p in getattr(self, part)]
+            arrays[f"{part}_jpeg"] = np.frombuffer(b"".join(encoded), np.uint8)
+            arrays[f"{part}_offsets"] = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        out = io.BytesIO()
+        np.savez(out, allow_pickle=False, **arrays)
+        return out.getvalue()
+
+
+def _jpeg(picture: Picture) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return out.getvalue()
+
+
+def weights_bytes(network: Network) -> bytes:
+    """The network's state as safetensors."""
+    from safetensors.torch import save
+
+    return bytes(save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    found = {"fieldmark": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def output_shapes(network: Network, grid_hw: tuple[int, int]) -> Mapping[str, list[int]]:
+    """Shape of each output for one picture, after the batch axis."""
+    maps, features, classes = network.attention.n_maps, network.backbone.n_features, network.head.out_features
+    return {
+        "logits": [classes],
+        "attention": [maps, *grid_hw],
+        "embedding": [maps * features],
+        "features": [features, *grid_hw],
+    }

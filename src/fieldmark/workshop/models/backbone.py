@@ -1,0 +1,125 @@
+"""Backbones: any timm network as features on a grid, with its own normalisation.
+
+N pictures, F features, h x w positions.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fieldmark.errors import UsageError, WeightsError, unknown_name
+from fieldmark.workshop.models import weights
+
+HEAD_LAYERS = ("classifier", "fc", "head", "head_dist", "norm_head", "fc_norm")
+Statistics = tuple[float, float, float]
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier: normalised pictures [N, 3, H, W] to features [N, F, h, w].
+
+    Transformers give their patch tokens on their grid. `mean` and `std` are for pictures in 0..1.
+    """
+
+    def __init__(self, name: str, body: nn.Module, size: int, mean: Statistics, std: Statistics, source: str) -> None:
+        super().__init__()
+        self.name, self.size, self.mean, self.std, self.source = name, size, mean, std, source
+        self.body = body
+        self.skip_tokens = int(getattr(body, "num_prefix_tokens", 0))
+        was_training = body.training
+        body.eval()
+        with torch.no_grad():
+            raw = body.forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]
+        body.train(was_training)
+        self.layout = _layout(name, raw, int(body.num_features))  # type: ignore[arg-type]
+        self.n_features = self._to_grid(raw).shape[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._to_grid(self.body.forward_features(x))  # type: ignore[operator]
+
+    def _to_grid(self, raw: Tensor) -> Tensor:
+        if self.layout == "NHWC":
+            return raw.permute(0, 3, 1, 2)
+        if self.layout == "tokens":
+            tokens = raw[:, self.skip_tokens :]  # [N, h * w, F]
+            side = round(tokens.shape[1] ** 0.5)
+            return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], side, -1)
+        return raw
+
+
+def _layout(name: str, raw: Tensor, n_features: int) -> str:
+    if raw.ndim == 4:
+        return "NHWC" if raw.shape[-1] == n_features and raw.shape[1] != n_features else "NCHW"
+    if raw.ndim == 3:
+        return "tokens"
+    raise UsageError(f"backbone {name} gives no features on a grid; choose another (fieldmark models lists them)")
+
+
+def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Backbone:
+    """The backbone of this timm name.
+
+    `weights_from`: "auto" (embedded, else hub), "none" (random), or a `.safetensors` path. `size` in pixels, 0 = the
+    network's default. Raises UsageError for unknown names, WeightsError when weights are missing or do not fit.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        raise UsageError(unknown_name("backbone", name, timm.list_models()))
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    native = int(config.input_size[-1]) if config is not None else 224
+    fixed = bool(config is not None and config.fixed_input_size)
+    size = size or input_size(native, fixed)
+    extra = {"img_size": size} if fixed and size != native else {}
+    try:
+        body = timm.create_model(name, pretrained=False, **extra)
+    except (TypeError, AssertionError, RuntimeError) as error:
+        raise UsageError(f"backbone {name} cannot be built for {size} px pictures ({_first_line(error)})") from error
+    mean, std = (tuple(config.mean), tuple(config.std)) if config is not None else ((0.5,) * 3, (0.5,) * 3)
+    source = _load(body, name, weights_from, config.hf_hub_id if config is not None else None)
+    if source.startswith("embedded"):
+        mean, std = weights.EMBEDDED_MEAN, weights.EMBEDDED_STD
+    body.reset_classifier(0)
+    try:
+        return Backbone(name, body.eval(), size, mean, std, source)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"backbone {name} does not take {size} px pictures: {_first_line(error)}") from error
+
+
+def input_size(native: int, fixed: bool) -> int:
+    """The default input in pixels: the network's own where it is fixed, else larger by 9/7.
+
+    Convolutional features of slightly larger pictures than in pretraining recognise better (Touvron et al. 2019,
+    "Fixing the train-test resolution discrepancy").
+    """
+    return native if fixed else 32 * round(native * 9 / 7 / 32)
+
+
+def _load(body: nn.Module, name: str, weights_from: str, hub_id: str | None) -> str:
+    """Load weights into a timm network, and say where they came from."""
+    if weights_from == "none":
+        return "random"
+    wanted = body.state_dict()
+    if weights_from != "auto":
+        from pathlib import Path
+
+        state, source = weights.from_file(Path(weights_from)), "file"
+    elif weights.has_embedded(name):
+        state, source = weights.from_embedded(name, wanted), f"embedded: {weights.EMBEDDED[name].package}"
+    else:
+        state, source = weights.from_hub(name, hub_id), f"hub: {hub_id}"
+    body.load_state_dict(_fitting(name, wanted, state), strict=False)
+    return source
+
+
+def _fitting(name: str, wanted: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `state` for every one of `wanted` but the classifier; WeightsError when one lacks or differs."""
+    chosen = {}
+    for key, tensor in wanted.items():
+        if key in state and state[key].shape == tensor.shape:
+            chosen[key] = state[key]
+        elif key.split(".")[0] not in HEAD_LAYERS and not key.endswith("num_batches_tracked"):
+            why = "lack" if key not in state else f"have shape {tuple(state[key].shape)} for"
+            raise WeightsError(f"these weights are not of {name}: they {why} {key}")
+    return chosen
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
