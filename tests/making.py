@@ -23,7 +23,7 @@ FEATURES, MAPS = 4, 2
 def smooth(width: int, height: int, seed: int = 0) -> np.ndarray:
     """A smooth colourful picture, uint8 [H, W, 3], without symmetry."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = [np.sin(a * x + b * y + c) for a, b, c in rng.uniform(0.5, 3, (3, 3))]
     return np.uint8(np.clip(127 + 120 * np.stack(waves, -1), 0, 255))
 

@@ -19,7 +19,7 @@ from .files import is_folder
 from .types import Picture, Preprocess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")  # an MPO opens as JPEG
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
 GREY = (127, 127, 127)

@@ -23,9 +23,9 @@ from .words import (
 NAMES_SHOWN = 12
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
 _FITS = {
-    "squash": "resized to the square, whatever its shape",
+    "squash": "resized whole without keeping its proportions",
     "crop": "resized and cut to its middle",
-    "pad": "resized whole, with grey borders",
+    "pad": "resized whole with grey borders",
 }
 
 
@@ -41,6 +41,11 @@ def escaped(text: Any) -> str:
     return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
+def _code(text: Any) -> str:
+    """A name as Markdown code on one line, also inside a table."""
+    return f"`{' '.join(re.sub('[`|]', ' ', str(text)).split())}`"
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -53,14 +58,15 @@ def _source(facts: Mapping[str, Any]) -> str:
 def _head(facts: Mapping[str, Any]) -> str:
     classes = list(facts.get("classes") or ())
     source = _source(facts)
-    of = f" of `{source.replace('`', '')}`" if source else ""
+    of = f" of {escaped(source)}" if source else ""
+    task = _code(facts.get("task", "classify"))
     title = f"# {escaped(source)}: a Fieldmark recogniser" if source else "# A Fieldmark recogniser"
     if not classes:
-        return f"{title}\n\nMade by Fieldmark; task `{plain(facts.get('task', 'classify'))}`."
+        return f"{title}\n\nTask {task}."
     shown = ", ".join(escaped(name) for name in classes[:NAMES_SHOWN])
     more = f" and {len(classes) - NAMES_SHOWN:,} more (all in `bundle.json`)" if len(classes) > NAMES_SHOWN else ""
     kinds = f"{len(classes):,} class{'es' if len(classes) != 1 else ''}"
-    return f"{title}\n\nTask `{plain(facts.get('task', 'classify'))}`: it tells {kinds}{of} apart: {shown}{more}."
+    return f"{title}\n\nTask {task}: it tells {kinds}{of} apart: {shown}{more}."
 
 
 def _scores(facts: Mapping[str, Any]) -> str:
@@ -70,7 +76,7 @@ def _scores(facts: Mapping[str, Any]) -> str:
         return ""
     rows = []
     for key in keys:
-        name = f"{SCORE_WORDS[key].name} (`{key}`)" if key in SCORE_WORDS else f"`{key}`"
+        name = f"{SCORE_WORDS[key].name} ({_code(key)})" if key in SCORE_WORDS else _code(key)
         rows.append((name, *(_cell(key, s) for s in parts.values())))
     counts = [f"{split}: {number(s['n'])} pictures" for split, s in parts.items() if is_number(s.get("n"))]
     counted = f" ({'; '.join(counts)})" if counts else ""
@@ -128,7 +134,7 @@ def _inside(facts: Mapping[str, Any]) -> str:
         rows.append(("input", f"{escaped(plain(facts['input']))}, uint8, normalised inside the network"))
     outputs = facts.get("outputs")
     named = outputs.items() if isinstance(outputs, Mapping) else [(name, None) for name in outputs or ()]
-    rows += [(f"output `{escaped(name)}`", escaped(plain(shape)) if shape else "") for name, shape in named]
+    rows += [(f"output {_code(name)}", escaped(plain(shape)) if shape else "") for name, shape in named]
     backbone = mapping(facts.get("backbone"))
     if backbone:
         size = f", {number(backbone['parameters'])} parameters" if is_number(backbone.get("parameters")) else ""
@@ -143,19 +149,19 @@ def _data(facts: Mapping[str, Any]) -> str:
     data = mapping(facts.get("data"))
     parts = mapping(data.get("parts"))
     rows = [
-        (escaped(name), number(mapping(p).get("n")), PART_USES.get(name, ""), f"`{_short(mapping(p))}`")
+        (escaped(name), number(mapping(p).get("n")), PART_USES.get(name, ""), _short(mapping(p)))
         for name, p in parts.items()
     ]
     said = [f"Source: {escaped(_source(facts))}."] if _source(facts) else []
     if data.get("fingerprint"):
-        said.append(f"Fingerprint of the whole: `{escaped(data['fingerprint'])}`.")
+        said.append(f"Fingerprint of the whole: {_code(data['fingerprint'])}.")
     table = f"\n\n{_table(('part', 'pictures', 'used for', 'fingerprint'), rows)}" if rows else ""
     body = f"{' '.join(said)}{table}".strip()
     return f"## Data\n\n{body}" if body else ""
 
 
 def _short(part: Mapping[str, Any]) -> str:
-    return escaped(part.get("fingerprint") or "none")[:12]
+    return _code(str(part["fingerprint"])[:12]) if part.get("fingerprint") else "none"
 
 
 def _limits(facts: Mapping[str, Any]) -> str:

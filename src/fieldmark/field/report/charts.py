@@ -18,6 +18,7 @@ MARGINS = (52, 14, 14, 46)  # left, top, right, bottom
 COLUMN_UNITS = 6.4  # width of one text column at 11 units
 LABEL_COLUMNS = 22
 STEP_COLOURS = 6
+AXIS_STARTS = (0.9, 0.75, 0.5, 0.0)  # five even steps of 2, 5, 10 or 20 % up to 100 %
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def reliability_diagram(bins: Sequence[tuple[int, float, float]]) -> str:
 def coverage_chart(points: Sequence[tuple[float, float]], mark: tuple[float, float] | None = None) -> str:
     """Accuracy over the share of pictures answered, most confident first; `mark` is the present "unsure" threshold."""
     lowest = min([a for _, a in points] + ([mark[1]] if mark else []), default=0.0)
-    frame = Frame(y_low=max(0.0, min(0.9, np.floor(lowest * 10) / 10)))
+    frame = Frame(y_low=next(low for low in AXIS_STARTS if low <= lowest))
     parts = [axes(frame, "share of pictures answered (%)", "right among them (%)")]
     line = " ".join(f"{frame.x(c)},{frame.y(a)}" for c, a in points)
     parts.append(f'<polyline class="curve" points="{line}"/>')

@@ -16,6 +16,7 @@ from fieldmark.field.tasks import Task, TaskFacts, get_task
 from fieldmark.files import is_folder
 from fieldmark.types import Picture, Prediction, Preprocess
 
+from .careful import CarefulEngine
 from .engine import Arrays, Engine, compile_engine
 from .stream import Seen, stream
 
@@ -45,7 +46,14 @@ class Recogniser:
     @cached_property
     def engine(self) -> Engine:
         """The compiled network; compiled at first use."""
-        return compile_engine(self.bundle.read(bundles.MODEL), self._precision, name=self._engine_name)
+        fast = self._compile(self._precision)
+        margin = float(self.bundle.facts.get("recheck_margin", 0.0))
+        if fast.precision == "f32" or margin <= 0:
+            return fast
+        return CarefulEngine(fast, lambda: self._compile("f32"), margin)
+
+    def _compile(self, precision: str) -> Engine:
+        return compile_engine(self.bundle.read(bundles.MODEL), precision, name=self._engine_name)
 
     def predict(self, source: Source | Iterable[Source]) -> Any:
         """Recognise one picture (path, bytes or uint8 [H, W, 3]), or all of a list or folder, in order.

@@ -2,7 +2,7 @@
 
 import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -88,9 +88,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def output_shapes(network: Network, grid_hw: tuple[int, int]) -> Mapping[str, list[int]]:
+def output_shapes(network: Network) -> dict[str, list[int]]:
     """Shape of each output for one picture, after the batch axis."""
     maps, features, classes = network.attention.n_maps, network.backbone.n_features, network.head.out_features
+    grid_hw = network.backbone.grid_hw
     return {
         "logits": [classes],
         "attention": [maps, *grid_hw],

@@ -30,7 +30,10 @@ class Backbone(nn.Module):
             raw = body.forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]
         body.train(was_training)
         self.layout = _layout(name, raw, int(body.num_features))  # type: ignore[arg-type]
-        self.n_features = self._to_grid(raw).shape[1]
+        side = round((raw.shape[1] - self.skip_tokens) ** 0.5)
+        self.grid_hw = (side, side) if self.layout == "tokens" else (-1, -1)
+        features = self._to_grid(raw)
+        self.n_features, self.grid_hw = features.shape[1], (features.shape[2], features.shape[3])
 
     def forward(self, x: Tensor) -> Tensor:
         return self._to_grid(self.body.forward_features(x))  # type: ignore[operator]
@@ -39,9 +42,8 @@ class Backbone(nn.Module):
         if self.layout == "NHWC":
             return raw.permute(0, 3, 1, 2)
         if self.layout == "tokens":
-            tokens = raw[:, self.skip_tokens :]  # [N, h * w, F]
-            side = round(tokens.shape[1] ** 0.5)
-            return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], side, -1)
+            tokens = raw[:, self.skip_tokens :].transpose(1, 2)  # [N, F, h * w]
+            return tokens.reshape(tokens.shape[0], tokens.shape[1], *self.grid_hw)
         return raw
 
 

@@ -17,7 +17,7 @@ from fieldmark.field.runtime import Engine, Evaluation, Recogniser, compile_engi
 from fieldmark.field.runtime.evaluation import score_samples
 from fieldmark.files import atomic_file, atomic_folder, write_text
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.export import check_parity, export_onnx, set_weights
+from fieldmark.workshop.export import Parity, check_parity, export_onnx, set_weights
 from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
 from fieldmark.workshop.learn.classify import check_classes
 from fieldmark.workshop.models import Network, create_backbone
@@ -27,7 +27,7 @@ from fieldmark.workshop.train.device import TorchEngine, choose_device
 from fieldmark.workshop.train.journal import Journal, Progress, silent
 
 TASKS = ("auto", "classify")
-PARITY_PICTURES = 256
+PARITY_PICTURES = 128
 GRID_PICTURES = 24
 
 
@@ -221,7 +221,7 @@ def _write_bundle(job: Job, partial: Path, onnx: bytes, fitted: probe.Fitted) ->
         most, seed = job.recipe.bundle.calibration, job.recipe.seed
         kept = Calibration.choose(samples, job.classes, job.preprocess, most, seed)
         parity = check_parity(job.network, onnx, kept.pictures[:PARITY_PICTURES], job.recipe.bundle.precision)
-        facts |= {"precision": parity.precision if parity.holds else "f32", "parity": parity.to_json()}
+        facts |= parity_facts(parity)
         files = {bundles.MODEL: onnx, bundles.WEIGHTS: weights_bytes(job.network), bundles.CALIBRATION: kept.to_npz()}
         bundles.save(partial, facts, files)
     recogniser = load(partial)
@@ -234,6 +234,12 @@ def _write_bundle(job: Job, partial: Path, onnx: bytes, fitted: probe.Fitted) ->
     with job.journal.step("report"):
         _report(job, recogniser, facts, evaluations, fitted)
     return evaluations
+
+
+def parity_facts(parity: Parity) -> dict[str, Any]:
+    """What the field must know of precision: the default one only where its decisions are float32's."""
+    precision = "auto" if parity.holds else "f32"
+    return {"precision": precision, "recheck_margin": parity.recheck_margin, "parity": parity.to_json()}
 
 
 def _score(job: Job, recogniser: Recogniser, samples: tuple[Sample, ...], name: str) -> list[Evaluation]:
@@ -250,15 +256,13 @@ def _facts(job: Job, fitted: probe.Fitted) -> dict[str, Any]:
     recipe, backbone, index = job.recipe, job.network.backbone, job.index
     parts = {name: index.part(name) for name in ("train", "val", "test")}
     width, height = job.preprocess.size_wh
-    with torch.inference_mode():
-        grid = job.network(torch.zeros(1, height, width, 3, dtype=torch.uint8))[3].shape[2:]
     return {
         "task": recipe.task,
         "classes": list(job.classes),
         "coarse": index.coarse_of or None,
         "preprocess": job.preprocess.to_json(),
         "input": {"name": "pictures", "dtype": "uint8", "layout": "NHWC", "size_wh": [width, height]},
-        "outputs": output_shapes(job.network, (grid[0], grid[1])),
+        "outputs": output_shapes(job.network),
         "backbone": {
             "name": backbone.name,
             "weights": backbone.source,
