@@ -118,8 +118,9 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def last_name(place: Any) -> str:
-    """The last part of a path, or a plain name as it is: what is shown must not tell where things lie."""
-    return re.split(r"[\\/]", str(place).rstrip("\\/"))[-1]
+    """The end of a path, with its folder for a file such as labels.csv; shown text must not tell where things lie."""
+    parts = [part for part in re.split(r"[\\/]", str(place)) if part] or [""]
+    return "/".join(parts[-2:]) if "." in parts[-1] else parts[-1]
 
 
 def seconds(value: float) -> str:
