@@ -8,8 +8,7 @@ import pytest
 
 from fieldmark.bundle import Bundle
 from fieldmark.field.runtime import Recogniser
-
-from .making import network_weights, tiny_bundle
+from tests.making import network_weights, tiny_bundle
 
 
 @pytest.fixture(autouse=True)

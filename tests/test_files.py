@@ -31,6 +31,13 @@ def leftovers(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if files.PARTIAL in p.name]
 
 
+def interrupted(path: Path, error: type[BaseException]) -> None:
+    """Writes and then raises, as a block that is stopped half way."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("new")
+    raise error
+
+
 def test_a_file_appears_with_its_whole_content(tmp_path):
     files.write_text(tmp_path / "new" / "a.txt", "größe\n")
     assert (tmp_path / "new" / "a.txt").read_bytes() == "größe\n".encode()
@@ -41,8 +48,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_no_partial_one(tmp_path):
     place = tmp_path / "a.txt"
     place.write_text("old")
     with pytest.raises(ZeroDivisionError), files.atomic_file(place) as partial:
-        partial.write_text("new")
-        raise ZeroDivisionError
+        interrupted(partial, ZeroDivisionError)
     assert place.read_text() == "old"
     assert not leftovers(tmp_path)
 
@@ -56,9 +62,7 @@ def test_nothing_is_seen_at_the_place_before_the_block_ends(tmp_path):
 
 def test_an_interrupted_block_leaves_no_partial_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt), files.atomic_folder(tmp_path / "run") as partial:
-        (partial / "deep").mkdir()
-        (partial / "deep" / "x").write_text("x")
-        raise KeyboardInterrupt
+        interrupted(partial / "deep" / "x", KeyboardInterrupt)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,7 +109,7 @@ def test_a_folder_where_the_file_should_be_is_a_users_mistake(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_place_nobody_may_write_is_a_users_mistake():
-    with pytest.raises(UsageError, match="cannot write /proc/fieldmark/a.txt"):
+    with pytest.raises(UsageError, match=r"cannot write /proc/fieldmark/a\.txt"):
         files.write_text(Path("/proc/fieldmark/a.txt"), "a")
 
 

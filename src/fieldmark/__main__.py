@@ -1,5 +1,6 @@
 """The command `fieldmark`: one line on standard error and exit status 2 for whatever a user can mend."""
 
+import io
 import os
 import sys
 
@@ -12,6 +13,9 @@ def main() -> None:
 
     from fieldmark.cli import cli
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(prog_name="fieldmark", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -123,7 +123,10 @@ def _write_evaluation(out: Path, recogniser: Any, evaluation: Any) -> None:
     with atomic_folder(out) as partial:
         worst = mistakes(recogniser, evaluation)
         write_report(partial / "report.html", facts=recogniser.bundle.facts, evaluations=[evaluation], mistakes=worst)
-        with atomic_file(partial / "predictions.csv") as table, table.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            atomic_file(partial / "predictions.csv") as table,
+            table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+        ):
             _write_csv(stream, evaluation.predictions, 1)
 
 
@@ -160,10 +163,11 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str) -> None:
 
 def _expand(paths: tuple[str, ...]) -> Iterator[Path]:
     """Files as given, the pictures of folders sorted by name."""
+    from fieldmark.files import is_folder
     from fieldmark.pictures import find_pictures
 
     for path in map(Path, paths):
-        if path.is_dir():
+        if is_folder(path):
             yield from find_pictures(path)
         else:
             yield path

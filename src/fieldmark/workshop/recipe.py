@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from fieldmark.errors import UsageError, unknown_name
+from fieldmark.field.runtime.engine import PRECISIONS
 from fieldmark.types import Fit, Resample
 
 
@@ -121,7 +122,10 @@ def _base(name: str) -> Recipe:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"the recipe {path} cannot be read: {error}") from error
-    recipe = PRESETS[tables.pop("preset")]() if tables.get("preset") in PRESETS else quick()
+    preset = tables.pop("preset", "quick")
+    if preset not in tuple(PRESETS):
+        raise UsageError(f"{path}: " + unknown_name("preset", str(preset), PRESETS))
+    recipe = PRESETS[preset]()
     for key, value in _flat(tables):
         recipe = with_value(recipe, key, value)
     return recipe
@@ -165,8 +169,10 @@ def _parse(key: str, kind: Any, value: Any) -> Any:
                 raise ValueError
             return number
         if kind is int:
+            if isinstance(value, float) and value != int(value):
+                raise ValueError
             return int(value)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         raise UsageError(f"{key} takes {_describe(kind)}, not {value!r}") from None
     choices = get_args(kind)
     if choices and value not in choices:
@@ -205,6 +211,8 @@ def check(recipe: Recipe) -> Recipe:
         raise UsageError("probe.power takes numbers above 0 and up to 1, such as 0.5,1")
     if recipe.picture.size and recipe.picture.size < 16:
         raise UsageError(f"picture.size must be 0 (by backbone) or at least 16, not {recipe.picture.size}")
-    if recipe.seed < 0:
-        raise UsageError(f"the seed must not be negative, not {recipe.seed}")
+    if not 0 <= recipe.seed < 2**63:
+        raise UsageError(f"the seed must be between 0 and 2^63 - 1, not {recipe.seed}")
+    if recipe.bundle.precision not in PRECISIONS:
+        raise UsageError("bundle.precision: " + unknown_name("value", recipe.bundle.precision, PRECISIONS))
     return recipe

@@ -124,3 +124,11 @@ def test_shorten_counts_wide_characters_and_cuts_no_joined_ones():
 )
 def test_seconds(value, said):
     assert words.seconds(value) == said
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [("/home/me/birds/", "birds"), ("C:\\pics\\birds", "birds"), ("/a/birds/labels.csv", "birds/labels.csv"), ("", "")],
+)
+def test_last_name_tells_no_place(place, shown):
+    assert words.last_name(place) == shown

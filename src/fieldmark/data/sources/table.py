@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fieldmark.data.index import Index, Skipped
 from fieldmark.errors import DataError, MissingExtraError
@@ -89,16 +90,17 @@ def _text(path: Path) -> Iterator[tuple[int, Row]]:
             reader = csv.reader(stream, delimiter=delimiter)
             header = [name.strip().lower() for name in next(reader, [])]
             _check_columns(path, header)
-            for count, cells in enumerate(reader):
+            for count, written in enumerate(reader):
                 if count >= MAX_ROWS:
                     raise DataError(f"{path} has more than {MAX_ROWS:,} rows; split it into several tables")
+                cells = [cell.strip() for cell in written]
                 if any(cells[len(header) :]):
                     raise DataError(
                         f"{path}: line {reader.line_num} has {len(cells)} cells, but the header {len(header)}; "
                         "put quotes around values that hold the separator"
                     )
                 if any(cells):
-                    padded = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
+                    padded = cells + [""] * (len(header) - len(cells))
                     yield reader.line_num, dict(zip(header, padded, strict=False))
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text; save the table as UTF-8") from None
@@ -119,4 +121,11 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
     _check_columns(path, header)
     table = table.rename_columns(header)
     for line, row in enumerate(table.to_pylist(), start=1):
-        yield line, {k: "" if v is None else str(v).strip() for k, v in row.items()}
+        yield line, {name: _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> str:
+    """A Parquet value as a text table writes it."""
+    if isinstance(value, list):
+        return LABEL_SEPARATOR.join(_cell(part) for part in value)
+    return "" if value is None else str(value).strip()

@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a picture: why `label` (None: the most probable), or why `label` rather than `against`."""
+    """What is asked: why `label` (None: the most probable one), or why it rather than `against`."""
 
     label: str | None = None
     against: str | None = None
@@ -40,7 +40,7 @@ class Question:
         weights[chosen] += 1
         if self.against is not None:
             other = classes.index(self.against)
-            if other == chosen and self.label is not None:
+            if other == chosen:
                 raise UsageError(f"--against names the class itself ({self.against!r}); name another one")
             weights[other] -= 1
         return weights
@@ -74,12 +74,20 @@ def explain_picture(recogniser: Recogniser, source: Source, question: Question =
     outputs = recogniser.engine.run(picture[None], OUTPUTS)
     name = str(source) if not isinstance(source, (bytes, np.ndarray)) else ""
     prediction = recogniser.task.predict([name], outputs, recogniser.facts)[0]
-    best = int(outputs["logits"][0].argmax())
+    best = _best(outputs["logits"][0], recogniser.classes, question)
     asked = question.class_weights(recogniser.classes, best)
     weights = asked @ head_weights(recogniser)
     evidence = class_evidence(outputs["attention"][0], outputs["embedding"][0], outputs["features"][0], weights)
     label = question.label or recogniser.classes[best]
     return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
+
+
+def _best(logits: Array, classes: tuple[str, ...], question: Question) -> int:
+    """The most probable class other than the one asked against."""
+    others = logits.copy()
+    if question.against in classes:
+        others[classes.index(question.against)] = -np.inf
+    return int(others.argmax())
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from fieldmark.errors import MissingExtraError, UsageError, unknown_name
 
+CONVERTER = "openvino.tools.ovc"
 PRECISIONS = ("auto", "f32", "bf16")
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -111,13 +113,28 @@ class OnnxRuntime:
 
 
 def _import_openvino() -> Any:
-    """OpenVINO without its telemetry, which would write a client id and queue an event at import."""
+    """OpenVINO without its telemetry, which would write a client id and queue an event at import.
+
+    Its model converter, half of the import's time, is left for whoever calls `openvino.convert_model`.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    first = "openvino" not in sys.modules and CONVERTER not in sys.modules
+    if first:
+        sys.modules[CONVERTER] = None  # type: ignore[assignment]  # OpenVINO goes on without it
     try:
         import openvino
     except ImportError:
         raise MissingExtraError("inference", "onnxruntime") from None
+    finally:
+        if first:
+            del sys.modules[CONVERTER]
+    if not hasattr(openvino, "convert_model"):
+        openvino.convert_model = _convert_model
     return openvino
+
+
+def _convert_model(*args: Any, **options: Any) -> Any:
+    return import_module(CONVERTER).convert_model(*args, **options)
 
 
 ENGINES: dict[str, type[OpenVino] | type[OnnxRuntime]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}

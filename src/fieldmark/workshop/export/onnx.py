@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from fieldmark.field.runtime.careful import margin_noise, margins
 from fieldmark.workshop.models.network import OUTPUTS, Network
 
 INPUT = "pictures"
+STDOUT = 1
 OPSET = 18
 EXPORTERS = ("trace", "dynamo")
 MAX_F32_DIFFERENCE = 1e-4
@@ -99,11 +101,29 @@ def _quiet() -> Any:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _no_descriptor_output():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _no_descriptor_output() -> Any:
+    """The exporter's C++ half prints a network that it fails on, past `sys.stdout`."""
+    try:
+        kept = os.dup(STDOUT)
+    except OSError:  # closed: nothing to keep clean
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STDOUT)
+        yield
+    finally:
+        os.dup2(kept, STDOUT)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _strip(model: Any) -> bytes:

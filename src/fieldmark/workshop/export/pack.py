@@ -46,6 +46,10 @@ class Calibration:
         stacks = {k: np.array([p for p, _ in v], np.uint8).reshape(-1, height, width, 3) for k, v in chosen.items()}
         return cls(stacks["train"], stacks["val"], np.array([t for _, t in chosen["val"]], np.int64))
 
+    def first(self, most: int) -> "Calibration":
+        """At most `most` of each part."""
+        return Calibration(self.train[:most], self.val[:most], self.val_targets[:most])
+
     @property
     def pictures(self) -> NDArray[np.uint8]:
         """All of them, validation first."""

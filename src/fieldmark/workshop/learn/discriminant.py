@@ -15,8 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fieldmark.errors import DataError
 from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.evaluate.classification import negative_log_likelihood, softmax
+
+CHOLESKY_TRIES = 12
 
 
 @dataclass(frozen=True)
@@ -73,20 +76,32 @@ def solve(sums: Sums, shrinkage: float) -> tuple[Tensor, Tensor]:
     With class means m_c about the mean of all rows and S = (1 - a) W + a tr(W)/D I for the pooled within-class
     covariance W: weight_c = S^-1 m_c, bias_c = -m_c' S^-1 m_c / 2, both moved back by the mean of all rows.
     """
-    total = sums.counts.sum()
+    total = sums.counts.sum().clamp(min=1)
     mean = sums.sums.sum(0) / total
     n = sums.counts.clamp(min=1)[:, None]
     means = sums.sums / n
     within = (sums.products - means.T @ (means * sums.counts[:, None])) / total
-    size = within.shape[0]
     level = within.diagonal().mean().clamp(min=1e-12)
     shrunk = (1 - shrinkage) * within
     shrunk.diagonal().add_(shrinkage * level)
     centred = means - mean
-    factor = torch.linalg.cholesky(shrunk + 1e-9 * level * torch.eye(size, dtype=shrunk.dtype))
+    factor = _cholesky(shrunk, 1e-9 * float(level))
     weight = torch.cholesky_solve(centred.T, factor).T
     bias = -0.5 * (weight * centred).sum(1) - weight @ mean
     return weight, torch.where(sums.counts > 0, bias, -torch.inf)
+
+
+def _cholesky(matrix: Tensor, jitter: float) -> Tensor:
+    """The factor of `matrix` with the least diagonal, from `jitter` on, that makes it positive definite.
+
+    Rows that are alike leave a covariance of rounding errors. DataError when the matrix holds what is no number.
+    """
+    for _ in range(CHOLESKY_TRIES):
+        factor, failed = torch.linalg.cholesky_ex(matrix + jitter * torch.eye(len(matrix), dtype=matrix.dtype))
+        if not failed and bool(factor.isfinite().all()):
+            return factor
+        jitter *= 100
+    raise DataError("the backbone gives values that are no numbers; choose another backbone or other weights")
 
 
 @dataclass(frozen=True)

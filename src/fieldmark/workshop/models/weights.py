@@ -67,7 +67,7 @@ def from_embedded(name: str, wanted: State) -> dict[str, Tensor]:
     """The weights of an embedded package under timm's names; `wanted` is timm's own state of that network."""
     entry = EMBEDDED[name]
     path = Path(str(files(entry.package))) / "models" / entry.file
-    if sha256_file(path) != entry.sha256:
+    if not path.is_file() or sha256_file(path) != entry.sha256:
         raise WeightsError(f"{path} is not the file that Fieldmark knows; reinstall {entry.package}")
     state = torch.load(path, map_location="cpu", weights_only=True)
     return {timm_name: state[lite_name] for timm_name, lite_name in _lite_names(wanted).items()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +58,12 @@ class FeatureCache:
             self._open(path)
 
     def _open(self, keys: Path) -> None:
-        with contextlib.suppress(OSError, ValueError):  # a shard cut or evicted under us is one that is not there
+        with contextlib.suppress(
+            OSError, ValueError, EOFError, BadZipFile
+        ):  # a shard cut or evicted under us is one that is not there
             shard = np.load(keys.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
             raw = keys.read_bytes()
-            if len(raw) == KEY_BYTES * len(shard):
+            if shard.ndim == 2 and shard.dtype == np.float16 and len(raw) == KEY_BYTES * len(shard):
                 self._add(shard, [raw[i : i + KEY_BYTES] for i in range(0, len(raw), KEY_BYTES)])
                 os.utime(keys)
                 os.utime(keys.with_suffix(".npy"))

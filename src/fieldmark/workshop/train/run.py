@@ -1,6 +1,8 @@
 """One training from DATA to RUN: check, split, learn, export, score, report."""
 
 import csv
+import io
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from fieldmark.errors import DataError, UsageError, unknown_name
 from fieldmark.field.report import Shown, mistakes, model_card, write_report
 from fieldmark.field.runtime import Engine, Evaluation, Recogniser, compile_engine, load
 from fieldmark.field.runtime.evaluation import score_samples
-from fieldmark.files import atomic_file, atomic_folder, write_text
+from fieldmark.files import PARTIAL, atomic_folder, write_text
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export import Parity, check_parity, export_onnx, set_weights
 from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
@@ -109,6 +111,8 @@ def _recipe(name: str | None, settings: Sequence[str], task: str, backbone: str 
     if task not in TASKS:
         raise UsageError(unknown_name("task", task, TASKS))
     recipe = load_recipe(name, settings)
+    if recipe.task not in TASKS:
+        raise UsageError(unknown_name("task", recipe.task, TASKS))
     if backbone is not None:
         recipe = replace(recipe, model=replace(recipe.model, backbone=backbone))
     if seed is not None:
@@ -161,10 +165,13 @@ def _open_run(run: Path, recipe: Recipe, index: Index, progress: Progress) -> Jo
     except OSError as error:
         raise UsageError(f"cannot make {run}: {error.strerror}; choose another --out") from error
     write_text(run / "recipe.json", _recipe_text(recipe))
-    with atomic_file(run / "split.csv") as partial, partial.open("w", encoding="utf-8", newline="") as out:
-        table = csv.writer(out)
-        table.writerow(("path", "label", "split"))
-        table.writerows((s.name, s.label, s.split) for s in index.samples)
+    for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(("path", "label", "split"))
+    table.writerows((s.name, s.label, s.split) for s in index.samples)
+    write_text(run / "split.csv", out.getvalue())
     journal = Journal(run / "log.jsonl", progress)
     journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
     return journal
@@ -181,7 +188,9 @@ def _work(job: Job) -> tuple[list[Evaluation], int]:
     onnx = _put_head(job.network, onnx, fitted)
     with atomic_folder(job.run / "bundle") as partial:
         evaluations = _write_bundle(job, partial, onnx, fitted)
-    return evaluations, len(job.index.skipped) + len(fitted.skipped) + sum(len(e.skipped) for e in evaluations)
+    scored = sum(len(e.samples) for e in evaluations if e.split == "test")
+    untested = len(job.index.part("test")) - scored
+    return evaluations, len(job.index.skipped) + len(fitted.skipped) + untested
 
 
 def _extractor(job: Job, onnx: bytes) -> Engine:
@@ -219,10 +228,14 @@ def _write_bundle(job: Job, partial: Path, onnx: bytes, fitted: probe.Fitted) ->
     with job.journal.step("bundle"):
         samples = fitted.samples
         most, seed = job.recipe.bundle.calibration, job.recipe.seed
-        kept = Calibration.choose(samples, job.classes, job.preprocess, most, seed)
-        parity = check_parity(job.network, onnx, kept.pictures[:PARITY_PICTURES], job.recipe.bundle.precision)
+        known = Calibration.choose(samples, job.classes, job.preprocess, max(most, PARITY_PICTURES), seed)
+        parity = check_parity(job.network, onnx, known.pictures[:PARITY_PICTURES], job.recipe.bundle.precision)
         facts |= parity_facts(parity)
-        files = {bundles.MODEL: onnx, bundles.WEIGHTS: weights_bytes(job.network), bundles.CALIBRATION: kept.to_npz()}
+        files = {
+            bundles.MODEL: onnx,
+            bundles.WEIGHTS: weights_bytes(job.network),
+            bundles.CALIBRATION: known.first(most).to_npz(),
+        }
         bundles.save(partial, facts, files)
     recogniser = load(partial)
     evaluations = []
@@ -294,6 +307,9 @@ def _report(
         picture = augment.view(data, digest, number, job.recipe.seed, job.preprocess, job.recipe.augment)
         grid.append(Shown(picture, sample.label))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
+    if evaluations:  # the report lists what each evaluation left out, and with the first what training did
+        before = (*job.index.skipped, *fitted.skipped, *evaluations[0].skipped)
+        evaluations = [replace(evaluations[0], skipped=before), *evaluations[1:]]
     write_report(
         job.run / "report.html",
         facts=facts,

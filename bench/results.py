@@ -1,0 +1,20 @@
+"""Results of benchmarks: a table on the screen, JSON in `bench/results` with machine, date and versions."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.machine import facts
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def write(name: str, found: dict[str, Any]) -> None:
+    """Print `found` as a table and keep it as `results/NAME.json`."""
+    width = max(len(key) for key in found)
+    for key, value in found.items():
+        print(f"{key:{width}}  {value:.4g}" if isinstance(value, float) else f"{key:{width}}  {value}")
+    FOLDER.mkdir(exist_ok=True)
+    record = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": facts(), name: found}
+    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from fieldmark.field.evaluate.calibration import LOG_RANGE, fit_temperature
+from fieldmark.field.evaluate.classification import expected_calibration_error, softmax
+
+
+def loss(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
+    z = logits / temperature
+    return float(np.mean(logsumexp(z, axis=1) - z[np.arange(len(z)), targets]))
+
+
+def drawn(seed: int, true_temperature: float, n: int = 400, n_classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose labels were drawn at a known temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (n, n_classes))
+    p = softmax(logits)
+    targets = np.array([rng.choice(n_classes, p=row) for row in p])
+    return logits * true_temperature, targets
+
+
+@pytest.mark.parametrize("true_temperature", [0.1, 0.5, 1, 3, 40, 150])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_temperature_is_the_one_scipy_finds(true_temperature, seed):
+    logits, targets = drawn(seed, true_temperature)
+    best = minimize_scalar(lambda u: loss(logits, targets, np.exp(u)), bounds=LOG_RANGE, method="bounded")
+    found = fit_temperature(logits, targets)
+    assert np.log(found) == pytest.approx(best.x, abs=1e-3)
+    assert found == pytest.approx(true_temperature, rel=0.25)
+
+
+@given(st.integers(0, 10_000), st.floats(-3, 3), st.integers(2, 8), st.integers(3, 40))
+@settings(deadline=None, max_examples=50)
+def test_no_temperature_of_a_grid_is_better(seed, log_scale, n_classes, n):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, np.exp(log_scale), (n, n_classes))
+    targets = rng.integers(0, n_classes, n)
+    least = min(loss(logits, targets, np.exp(u)) for u in np.linspace(*LOG_RANGE, 200))
+    assert loss(logits, targets, fit_temperature(logits, targets)) <= least + 1e-6
+
+
+def test_a_few_hopelessly_wrong_pictures_do_not_hide_the_minimum():
+    logits = np.tile([0.0, 400.0], (40, 1))
+    targets = np.array([1] * 30 + [0] * 10)
+    assert fit_temperature(logits, targets) == pytest.approx(400 / np.log(3), rel=1e-3)
+
+
+def test_pictures_of_unknown_classes_do_not_count():
+    logits, targets = drawn(0, 2.0)
+    more = np.concatenate([logits, np.full((50, 6), 99.0)])
+    assert fit_temperature(more, np.concatenate([targets, np.full(50, -1)])) == fit_temperature(logits, targets)
+
+
+def test_without_a_known_class_the_temperature_is_one():
+    assert fit_temperature(np.zeros((3, 2)), np.full(3, -1)) == 1.0
+    assert fit_temperature(np.zeros((0, 2)), np.zeros(0, np.int64)) == 1.0
+
+
+def test_the_temperature_repairs_overconfidence():
+    logits, targets = drawn(3, 5.0)
+    errors = []
+    for t in (1.0, fit_temperature(logits, targets)):
+        p = softmax(logits / t)
+        errors.append(expected_calibration_error(p.max(1), p.argmax(1) == targets))
+    assert errors[1] < 0.07 < errors[0]
