@@ -26,7 +26,8 @@ def main() -> None:
     except FieldmarkError as error:
         code = _say(str(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("fieldmark: stopped; run the same train command with --resume to go on", err=True)
+        how = "; run the same train command with --resume to go on" if sys.argv[1:2] == ["train"] else ""
+        click.echo(f"fieldmark: stopped{how}", err=True)
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

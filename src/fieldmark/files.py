@@ -77,7 +77,7 @@ def atomic_folder(path: Path) -> contextlib.AbstractContextManager[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path` atomically; bytes of a file name that are not UTF-8 as `\\udc80`, as JSON does."""
+    """Write `text` as UTF-8 to `path` atomically; bytes of a file name that are no UTF-8 as `\\udc80`, as JSON does."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 

@@ -52,7 +52,10 @@ def negative_log_likelihood(probabilities: Probabilities, targets: Targets) -> f
 
 
 def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The contract's keys for `classify`; class averages are over those present in `targets` or predicted."""
+    """The contract's keys for `classify`; class averages are over those present in `targets` or predicted.
+
+    What cannot be told, as `nll` of unknown classes alone, is None: JSON has no NaN.
+    """
     metrics = _sklearn_metrics()
     predicted = probabilities.argmax(1)
     correct = predicted == targets
@@ -70,7 +73,7 @@ def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, .
         "precision": float(precision.mean()),
         "recall": float(recall.mean()),
         "ece": expected_calibration_error(probabilities.max(1), correct),
-        "nll": negative_log_likelihood(probabilities, targets),
+        "nll": negative_log_likelihood(probabilities, targets) if (targets >= 0).any() else None,
         "per_class": {
             classes[c]: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
             for c, p, r, f, n in zip(

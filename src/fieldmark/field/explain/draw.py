@@ -17,7 +17,7 @@ def explain_files(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw each picture's evidence into `folder`; yields its file name there ("" when unusable) and its row."""
     question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else 1)
-    with (folder / "explain.jsonl").open("w", encoding="utf-8") as table:
+    with (folder / "explain.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as table:
         for number, path in enumerate(paths, start=1):
             name, row = _explain_one(recogniser, path, folder, f"{number:04d}", question)
             table.write(json.dumps({**row, "file": name or None}, ensure_ascii=False) + "\n")
@@ -34,7 +34,7 @@ def _explain_one(
         drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
     except PictureError as error:
         return "", {**row, "error": str(error)}
-    name = f"{number}-{path.stem[:80]}.png"
+    name = f"{number}-{path.stem[:40]}.png"
     drawn.save(folder / name)
     chances = {s.label: s.probability for s in found.prediction.labels}
     return name, {**row, "label": found.label, "probability": chances[found.label], "error": None}

@@ -72,15 +72,13 @@ def choose_part(recogniser: Recogniser, index: Index, part: str | None) -> tuple
         raise UsageError(
             f"this is other data than at training, without a {part} part; leave --split away to score it all"
         )
-    return index.samples, ALL, "other data than at training: all of it"
+    return _part(index, ALL), ALL, "other data than at training: all of it"
 
 
 def _part(index: Index, name: str) -> tuple[Sample, ...]:
-    if name == ALL:
-        return index.samples
-    if name not in ("train", "val", "test"):
+    if name not in ("train", "val", "test", ALL):
         raise UsageError(unknown_name("split", name, ("train", "val", "test", ALL)))
-    samples = index.part(name)
+    samples = index.samples if name == ALL else index.part(name)
     if not samples:
         raise DataError(f"the {name} part of the data is empty; choose another with --split")
     return samples

@@ -96,6 +96,7 @@ def _cholesky(matrix: Tensor, jitter: float) -> Tensor:
 
     Rows that are alike leave a covariance of rounding errors. DataError when the matrix holds what is no number.
     """
+    factor: Tensor
     for _ in range(CHOLESKY_TRIES):
         factor, failed = torch.linalg.cholesky_ex(matrix + jitter * torch.eye(len(matrix), dtype=matrix.dtype))
         if not failed and bool(factor.isfinite().all()):

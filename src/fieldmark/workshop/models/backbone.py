@@ -47,12 +47,16 @@ class Backbone(nn.Module):
         return raw
 
 
-def _layout(name: str, raw: Tensor, n_features: int) -> str:
-    if raw.ndim == 4:
+def _layout(name: str, raw: object, n_features: int) -> str:
+    if isinstance(raw, Tensor) and raw.ndim == 4:
         return "NHWC" if raw.shape[-1] == n_features and raw.shape[1] != n_features else "NCHW"
-    if raw.ndim == 3:
+    if isinstance(raw, Tensor) and raw.ndim == 3 and raw.shape[1] > 1:  # one token: a class token, without its grid
         return "tokens"
-    raise UsageError(f"backbone {name} gives no features on a grid; choose another (fieldmark models lists them)")
+    raise UsageError(_no_grid(name))
+
+
+def _no_grid(name: str) -> str:
+    return f"backbone {name} gives no features on a grid; choose another (fieldmark models lists them)"
 
 
 def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Backbone:
@@ -68,7 +72,7 @@ def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Bac
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     native = int(config.input_size[-1]) if config is not None else 224
     fixed = bool(config is not None and config.fixed_input_size)
-    size = size or input_size(native, fixed)
+    size, asked = size or input_size(native, fixed), bool(size)
     extra = {"img_size": size} if fixed and size != native else {}
     try:
         body = timm.create_model(name, pretrained=False, **extra)
@@ -78,10 +82,14 @@ def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Bac
     source = _load(body, name, weights_from, config.hf_hub_id if config is not None else None)
     if source.startswith("embedded"):
         mean, std = weights.EMBEDDED_MEAN, weights.EMBEDDED_STD
+    if not hasattr(body, "reset_classifier"):
+        raise UsageError(_no_grid(name))
     body.reset_classifier(0)
     try:
         return Backbone(name, body.eval(), size, mean, std, source)
     except (RuntimeError, AssertionError) as error:
+        if size != native and not asked:
+            return create_backbone(name, weights_from, native)
         raise UsageError(f"backbone {name} does not take {size} px pictures: {_first_line(error)}") from error
 
 

@@ -24,6 +24,7 @@ from fieldmark.types import Picture
 
 SHARD_ROWS = 2048
 KEY_BYTES = 16
+DAMAGED = (OSError, ValueError, EOFError, BadZipFile)
 Digest = bytes
 Tick = Callable[[int, int], None]
 
@@ -58,9 +59,7 @@ class FeatureCache:
             self._open(path)
 
     def _open(self, keys: Path) -> None:
-        with contextlib.suppress(
-            OSError, ValueError, EOFError, BadZipFile
-        ):  # a shard cut or evicted under us is one that is not there
+        with contextlib.suppress(*DAMAGED):  # a shard cut or evicted under us is one that is not there
             shard = np.load(keys.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
             raw = keys.read_bytes()
             if shard.ndim == 2 and shard.dtype == np.float16 and len(raw) == KEY_BYTES * len(shard):

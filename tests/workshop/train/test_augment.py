@@ -1,0 +1,71 @@
+"""Augmented views: decided by seed, number and content, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldmark import pictures
+from fieldmark.errors import PictureError
+from fieldmark.types import Preprocess
+from fieldmark.workshop.recipe import AugmentRecipe
+from fieldmark.workshop.train.augment import random_crop, view
+from tests.making import encoded, smooth
+
+PREPROCESS = Preprocess((32, 24))
+DATA = encoded(smooth(90, 70))
+DIGEST = bytes(range(16))
+RECIPE = AugmentRecipe()
+
+
+def test_view_zero_is_the_picture_as_it_is_at_prediction():
+    np.testing.assert_array_equal(view(DATA, DIGEST, 0, 5, PREPROCESS, RECIPE), pictures.load(DATA, PREPROCESS))
+
+
+def test_a_view_repeats_and_differs_by_number_seed_and_content():
+    first = view(DATA, DIGEST, 1, 0, PREPROCESS, RECIPE)
+    assert first.shape == (24, 32, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, view(DATA, DIGEST, 1, 0, PREPROCESS, RECIPE))
+    others = [
+        view(DATA, DIGEST, 2, 0, PREPROCESS, RECIPE),
+        view(DATA, DIGEST, 1, 1, PREPROCESS, RECIPE),
+        view(DATA, DIGEST[::-1], 1, 0, PREPROCESS, RECIPE),
+    ]
+    assert all((first != other).any() for other in others)
+
+
+def test_half_of_the_views_are_mirrored_and_none_without_flip():
+    ramp = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    data = encoded(ramp)
+    for flip, low, high in ((True, 0.25, 0.75), (False, 0, 0)):
+        recipe = AugmentRecipe(flip=flip)
+        views = [view(data, DIGEST, n, 0, PREPROCESS, recipe)[12, :, 0].astype(int) for n in range(1, 61)]
+        assert low <= np.mean([v[0] > v[-1] for v in views]) <= high
+
+
+def test_a_whole_crop_without_flip_of_a_square_keeps_most_of_the_picture():
+    boxes = [random_crop((100, 100), np.random.default_rng(i), 1.0) for i in range(50)]
+    assert min((r - x) * (b - t) for x, t, r, b in boxes) >= 100 * 100 * 0.74
+
+
+def test_a_broken_picture_is_a_picture_error():
+    with pytest.raises(PictureError):
+        view(b"broken", DIGEST, 1, 0, PREPROCESS, RECIPE)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0.01, 1), st.integers(0, 2**32))
+def test_a_crop_is_inside_the_picture_and_not_empty(width, height, least, seed):
+    left, top, right, bottom = random_crop((width, height), np.random.default_rng(seed), least)
+    assert 0 <= left < right <= width + 1e-6
+    assert 0 <= top < bottom <= height + 1e-6
+    area = (right - left) * (bottom - top)
+    assert area <= width * height * (1 + 1e-6)
+    assert area >= least * width * height * 0.74  # a side cut at the border loses at most the aspect's share
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (1, 300), (300, 1), (2, 3)])
+def test_the_smallest_pictures_have_views(size_wh):
+    data = encoded(smooth(*size_wh))
+    for number in range(6):
+        assert view(data, DIGEST, number, 0, PREPROCESS, RECIPE).shape == (24, 32, 3)

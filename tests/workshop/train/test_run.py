@@ -1,0 +1,419 @@
+"""One training from DATA to RUN: what is in the folder, what repeats, what is refused, what goes on."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fieldmark import bundle as bundles
+from fieldmark.errors import DataError, FieldmarkError, UsageError, WeightsError
+from fieldmark.field.runtime import load
+from fieldmark.workshop.train import run as run_room
+from fieldmark.workshop.train import train
+from tests.making import write_picture
+from tests.training import BACKBONE, COLOURS, TINY, bundle_bytes, coloured, draw, events, tiny_train, trained
+
+SCORE_KEYS = {
+    "n",
+    "accuracy",
+    "accuracy_ci",
+    "top5",
+    "macro_f1",
+    "precision",
+    "recall",
+    "ece",
+    "nll",
+    "per_class",
+}
+
+
+@pytest.fixture
+def run(tmp_path_factory):
+    return trained(tmp_path_factory.getbasetemp())
+
+
+def rows_of(data: Path) -> list[tuple[str, str]]:
+    return [(p.relative_to(data.parent).as_posix(), p.parent.name) for p in sorted(data.rglob("*.png"))]
+
+
+def test_the_run_folder_holds_what_the_contract_names(run):
+    _, result = run
+    assert {p.name for p in result.run.iterdir()} == {"bundle", "log.jsonl", "recipe.json", "report.html", "split.csv"}
+    assert {p.name for p in result.bundle.iterdir()} == {
+        "bundle.json",
+        "model.onnx",
+        "model.safetensors",
+        "calibration.npz",
+        "README.md",
+    }
+    bundles.load(result.run)
+
+
+def test_the_result_has_the_keys_of_the_contract(run):
+    _, result = run
+    facts = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert list(facts) == ["run", "bundle", "task", "seconds", "skipped", "scores"]
+    assert facts["task"] == "classify"
+    assert facts["skipped"] == 0
+    assert set(facts["scores"]) == {"val", "test"}
+    for scores in facts["scores"].values():
+        assert set(scores) >= SCORE_KEYS
+        low, high = scores["accuracy_ci"]
+        assert 0 <= low <= scores["accuracy"] <= high <= 1
+
+
+def test_colours_are_learned(run):
+    _, result = run
+    assert result.scores["test"]["accuracy"] > 0.9
+
+
+def test_split_csv_names_every_picture_once_with_its_part(run):
+    data, result = run
+    with (result.run / "split.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted(r["path"] for r in rows) == sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
+    assert all(r["path"].startswith(r["label"] + "/") for r in rows)
+    for name in COLOURS:
+        assert {r["split"] for r in rows if r["label"] == name} == {"train", "val", "test"}
+    facts = bundles.load(result.run).facts
+    assert {k: v["n"] for k, v in facts["data"]["parts"].items()} == {
+        part: sum(r["split"] == part for r in rows) for part in ("train", "val", "test")
+    }
+
+
+def test_the_log_tells_the_story_and_ends_with_scores(run):
+    _, result = run
+    told = events(result.run)
+    assert [e["event"] for e in told if e["event"] != "step"] == ["begin", "head", "end"]
+    assert told[-1]["scores"]["test"] == result.scores["test"]["accuracy"]
+
+
+def test_the_bundle_scores_what_training_said(run):
+    _, result = run
+    facts = bundles.load(result.run).facts
+    assert facts["scores"]["test"] == json.loads(json.dumps(result.scores["test"]))
+    assert facts["classes"] == sorted(COLOURS)
+    assert facts["recipe"] == json.loads((result.run / "recipe.json").read_text(encoding="utf-8"))
+
+
+def test_the_bundle_does_not_tell_where_it_was_made(run):
+    data, result = run
+    for name, content in bundle_bytes(result.bundle).items():
+        for secret in (str(data), str(result.run), str(Path.home()) + "/", "site-packages"):
+            assert secret.encode() not in content, (name, secret)
+
+
+def test_the_same_seed_gives_the_same_bytes_with_and_without_cache(run, tmp_path, monkeypatch):
+    data, result = run
+    expected = bundle_bytes(result.bundle)
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "empty"))
+    for name in ("cold", "warm"):
+        assert bundle_bytes(tiny_train(data, tmp_path / name).bundle) == expected, name
+
+
+def test_another_seed_gives_another_bundle(run, tmp_path):
+    data, result = run
+    other = bundle_bytes(tiny_train(data, tmp_path / "run", seed=1).bundle)
+    assert other["model.onnx"] != bundle_bytes(result.bundle)["model.onnx"]
+
+
+def test_split_folders_are_used_as_found_and_no_part_is_made_beside_them(tmp_path):
+    for part, count in (("Train", 5), ("valid", 2), ("test", 3)):
+        coloured(tmp_path / "data" / part, count)
+    result = tiny_train(tmp_path / "data", tmp_path / "run")
+    parts = bundles.load(result.run).facts["data"]["parts"]
+    assert {k: v["n"] for k, v in parts.items()} == {"train": 15, "val": 6, "test": 9}
+    assert result.scores["test"]["n"] == 9
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_tables_are_learned_from(tmp_path, suffix):
+    rows = rows_of(coloured(tmp_path / "pics, 杜鹃", 6))
+    table = tmp_path / f"labels{suffix}"
+    if suffix == ".parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table({"path": [p for p, _ in rows], "label": [c for _, c in rows]}), table)
+    else:
+        with table.open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out, delimiter="\t" if suffix == ".tsv" else ",").writerows([("path", "label"), *rows])
+    result = tiny_train(table, tmp_path / "run")
+    assert load(result.run).classes == tuple(sorted(COLOURS))
+    assert sum(s["n"] for s in result.scores.values()) > 0
+
+
+def test_coarse_labels_are_scored_too(tmp_path):
+    rows = rows_of(coloured(tmp_path / "pics", 6))
+    coarse = {"ash": "broad", "beech": "broad", "cedar": "needle"}
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label,coarse\n" + "".join(f"{p},{c},{coarse[c]}\n" for p, c in rows))
+    scores = tiny_train(table, tmp_path / "run").scores["test"]
+    assert 0 <= scores["coarse_accuracy"] <= 1
+    assert len(scores["coarse_accuracy_ci"]) == 2
+
+
+def test_unreadable_pictures_are_left_out_counted_and_listed(tmp_path):
+    data = tmp_path / "data"
+    for part in ("train", "val", "test"):
+        coloured(data / part, 4)
+    broken = [data / "train/ash/00.png", data / "val/beech/01.png", data / "test/cedar/02.png"]
+    broken[0].write_bytes(b"")
+    broken[1].write_bytes(b"no picture at all")
+    broken[2].write_bytes(broken[2].read_bytes()[:200])
+    result = tiny_train(data, tmp_path / "run")
+    assert result.skipped == 3
+    assert result.scores["val"]["n"] == result.scores["test"]["n"] == 11
+    page = (result.run / "report.html").read_text(encoding="utf-8")
+    assert all(path.relative_to(data).as_posix() in page for path in broken)
+
+
+def test_a_test_part_of_broken_pictures_only_is_counted_and_not_scored(tmp_path):
+    data = tmp_path / "data"
+    for part in ("train", "val", "test"):
+        coloured(data / part, 3)
+    for path in (data / "test").rglob("*.png"):
+        path.write_bytes(b"broken")
+    result = tiny_train(data, tmp_path / "run")
+    assert result.skipped == 9
+    assert set(result.scores) == {"val"}
+    assert any(e["event"] == "unscored" for e in events(result.run))
+
+
+def test_a_class_without_one_readable_training_picture_is_an_error_that_names_it(tmp_path):
+    data = coloured(tmp_path / "data", 4)
+    for path in (data / "beech").iterdir():
+        path.write_bytes(b"broken")
+    with pytest.raises(DataError, match="beech"):
+        tiny_train(data, tmp_path / "run")
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+@pytest.mark.parametrize("many", ["one group", "one content"])
+def test_data_that_cannot_be_cross_validated_still_trains(tmp_path, many):
+    if many == "one group":
+        rows = rows_of(coloured(tmp_path / "pics", 3))
+        data = tmp_path / "labels.csv"
+        data.write_text("path,label,group\n" + "".join(f"{p},{c},all\n" for p, c in rows))
+    else:
+        data = tmp_path / "data"
+        for name in "abcdef":
+            draw(data / name[0].replace("c", "a").replace("d", "b") / f"{name}.png", (9, 9, 9), 0)
+        for name in ("e", "f"):
+            shutil.rmtree(data / name)
+    assert tiny_train(data, tmp_path / "run").bundle.is_dir()
+
+
+def test_one_picture_a_class_is_enough(tmp_path):
+    result = tiny_train(coloured(tmp_path / "data", 1), tmp_path / "run")
+    assert result.scores == {}
+    assert load(result.run).predict(tmp_path / "data/ash/00.png").label == "ash"
+
+
+def test_no_parts_are_made_where_none_are_wanted(tmp_path):
+    result = tiny_train(coloured(tmp_path / "data", 3), tmp_path / "run", "data.val=none", "data.test=none")
+    assert result.scores == {}
+    assert bundles.load(result.run).facts["data"]["parts"]["train"]["n"] == 9
+
+
+def test_a_bundle_may_hold_no_pictures(tmp_path):
+    result = tiny_train(coloured(tmp_path / "data", 4), tmp_path / "run", "bundle.calibration=0")
+    kept = np.load(result.bundle / "calibration.npz", allow_pickle=False)
+    assert len(kept["train_jpeg"]) == len(kept["val_jpeg"]) == 0
+
+
+def _only_in_val(data: Path) -> None:
+    coloured(data / "train", 2, ("ash", "beech"))
+    coloured(data / "val", 2, ("ash", "cedar"))
+
+
+BAD = {
+    "one class": (lambda d: coloured(d, 3, ("ash",)), {}, DataError),
+    "empty folder": (lambda d: d.mkdir(), {}, DataError),
+    "no folder": (lambda d: None, {}, DataError),
+    "pictures without classes": (lambda d: write_picture(d / "a.png"), {}, DataError),
+    "a class only in val": (_only_in_val, {}, DataError),
+    "classes by case": (lambda d: coloured(d, 2, ("ash", "Ash")), {}, DataError),
+    "no train part": (lambda d: coloured(d / "test", 2), {}, DataError),
+    "unknown backbone": (coloured, {"backbone": "resnet_5000"}, UsageError),
+    "unknown recipe": (coloured, {"recipe": "fast"}, UsageError),
+    "unknown setting": (coloured, {"settings": ["colour=1"]}, UsageError),
+    "unknown precision": (coloured, {"settings": [*TINY, "bundle.precision=fp8"]}, UsageError),
+    "unknown task": (coloured, {"task": "detect"}, UsageError),
+    "unknown task set": (coloured, {"settings": [*TINY, "task=detect"]}, UsageError),
+    "unknown device": (coloured, {"device": "tpu"}, UsageError),
+    "seed": (coloured, {"seed": -1}, UsageError),
+    "huge seed": (coloured, {"seed": 2**80}, UsageError),
+    "pickled weights": (coloured, {"settings": ["model.weights=w.pth"]}, WeightsError),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_done_leaves_no_run_behind(tmp_path, name):
+    make, options, kind = BAD[name]
+    make(tmp_path / "data")
+    with pytest.raises(kind) as caught:
+        train(tmp_path / "data", tmp_path / "run", **{"backbone": BACKBONE, "settings": TINY, **options})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_labels_a_picture_are_refused(tmp_path):
+    rows = rows_of(coloured(tmp_path / "pics", 2))
+    (tmp_path / "l.csv").write_text("path,labels\n" + "".join(f"{p},{c};tree\n" for p, c in rows))
+    with pytest.raises(UsageError, match="2 labels"):
+        tiny_train(tmp_path / "l.csv", tmp_path / "run")
+
+
+def test_an_existing_run_is_refused_and_not_touched(run, tmp_path):
+    data, result = run
+    before = {p: p.read_bytes() for p in result.run.rglob("*") if p.is_file()}
+    with pytest.raises(UsageError, match="--resume"):
+        tiny_train(data, result.run)
+    with pytest.raises(UsageError, match="is finished"):
+        tiny_train(data, result.run, resume=True)
+    assert {p: p.read_bytes() for p in result.run.rglob("*") if p.is_file()} == before
+
+
+def test_a_place_that_is_a_file_below_a_file_or_not_writable_is_refused(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/fieldmark/run")):
+        with pytest.raises((FieldmarkError, OSError)):
+            tiny_train(run[0], place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_of_something_else_is_not_resumed(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no run of Fieldmark"):
+        tiny_train(run[0], tmp_path, resume=True)
+
+
+def test_an_empty_folder_is_a_fine_place(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    assert tiny_train(run[0], tmp_path / "run").bundle.is_dir()
+
+
+def test_a_stopped_run_is_not_resumed_with_another_recipe_and_its_remains_go(run, tmp_path, monkeypatch):
+    data, result = run
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_room, "export_onnx", stop)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(data, tmp_path / "run")
+    (tmp_path / "run" / ".bundle.partial-abc").mkdir()  # as SIGKILL leaves one
+    with pytest.raises(UsageError, match="another recipe"):
+        tiny_train(data, tmp_path / "run", seed=5, resume=True)
+    again = tiny_train(data, tmp_path / "run", resume=True)
+    assert bundle_bytes(again.bundle) == bundle_bytes(result.bundle)
+    assert not list(again.run.glob(".*"))
+
+
+CHILD = """
+import sys
+from fieldmark.workshop.train import cache
+cache.SHARD_ROWS = 4
+from tests.training import tiny_train
+seen = []
+def progress(step, done, total):
+    if step.startswith("features, view 2") and done >= 8 and not seen:
+        seen.append(1)
+        print("now", flush=True)
+        sys.stdin.read()
+tiny_train(sys.argv[1], __import__("pathlib").Path(sys.argv[2]), progress=progress)
+"""
+
+
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(run, tmp_path, monkeypatch):
+    data, result = run
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(data), str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[3],
+    )
+    assert child.stdout.readline() == b"now\n"
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert len(list((tmp_path / "cache").rglob("*.key"))) > 6  # all of view 1, some of view 2
+    with pytest.raises(UsageError, match="--resume"):
+        tiny_train(data, tmp_path / "run")
+    again = tiny_train(data, tmp_path / "run", resume=True)
+    assert bundle_bytes(again.bundle) == bundle_bytes(result.bundle)
+
+
+def test_a_full_disk_ends_the_run_with_an_error_and_no_bundle(run, tmp_path, monkeypatch):
+    import errno
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_room.bundles, "save", full)
+        with pytest.raises(UsageError, match="No space left"):
+            tiny_train(run[0], tmp_path / "run")
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert not list((tmp_path / "run").glob(".*"))
+    assert tiny_train(run[0], tmp_path / "run", resume=True).bundle.is_dir()
+
+
+def test_names_in_any_script_and_bytes_that_are_none(tmp_path):
+    classes = ("杜鹃 花", 'it\'s "quoted", yes', "🦜;parrot")
+    data = coloured(tmp_path / "données 数据 🦜 'x'", 4, classes)
+    odd = Path(str(data / classes[0] / "odd") + "\udcff.png")
+    draw(odd, (1, 2, 3), 9)
+    result = tiny_train(data, tmp_path / 'out "put" 出')
+    assert load(result.run).classes == tuple(sorted(classes))
+    assert "杜鹃" in (result.run / "split.csv").read_text(encoding="utf-8")
+
+
+def test_progress_is_told_of_every_step(run, tmp_path):
+    told = []
+    tiny_train(run[0], tmp_path / "run", progress=lambda *step: told.append(step))
+    steps = {name for name, _, _ in told}
+    assert {"network", "network to ONNX", "linear head", "bundle", "scores on val", "scores on test"} <= steps
+    assert all(0 <= done <= max(total, 1) for _, done, total in told)
+
+
+def test_the_clock_of_the_result_is_that_of_the_whole_training(run, tmp_path):
+    begun = time.monotonic()
+    result = tiny_train(run[0], tmp_path / "run")
+    assert 0 < result.seconds <= time.monotonic() - begun
+
+
+PLACES = (Path(os.environ.get("FIELDMARK_DATA", "/nowhere")), Path(__file__).parents[4] / "shared/data")
+GROCERY = next((p for p in PLACES if (p / "grocery").is_dir()), None)
+
+
+@pytest.mark.skipif(GROCERY is None, reason="real pictures: neither $FIELDMARK_DATA nor ../shared/data holds grocery")
+def test_real_pictures_are_learned(tmp_path):
+    with (GROCERY / "grocery" / "labels.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    train_rows = [r for r in rows if r["split"] == "train"]
+    names = sorted({r["label"] for r in train_rows}, key=lambda c: -sum(r["label"] == c for r in train_rows))[:6]
+    chosen = []
+    for name in names:
+        for part in ("train", "val", "test"):
+            chosen += [r for r in rows if r["label"] == name and r["split"] == part][:8]
+    table = tmp_path / "labels.csv"
+    with table.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(("path", "label", "split"))
+        writer.writerows((GROCERY / "grocery" / r["path"], r["label"], r["split"]) for r in chosen)
+    result = train(table, tmp_path / "run", settings=["picture.size=128", "probe.views=2", "bundle.calibration=16"])
+    assert result.skipped == 0
+    assert result.scores["test"]["accuracy"] > 0.5
