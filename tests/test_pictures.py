@@ -1,3 +1,4 @@
+import io
 import os
 import random
 import resource
@@ -421,7 +422,7 @@ def test_a_box_is_cut_and_resized():
 def test_a_file_its_bytes_and_its_array_are_the_same_input(tmp_path):
     path = write_picture(tmp_path / "a.png")
     preprocess = Preprocess((16, 16))
-    whole = np.asarray(Image.open(path))
+    whole = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     for found in (pictures.load(path.read_bytes(), preprocess), pictures.from_array(whole, preprocess)):
         assert np.array_equal(found, pictures.load(path, preprocess))
 

@@ -122,7 +122,7 @@ def test_a_bad_toml_file_is_refused_in_one_sentence(tmp_path, text):
 def test_a_toml_file_that_is_not_there_or_no_text_is_refused(tmp_path):
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe")
     for name in ("r.toml", "none.toml", ""):
-        with pytest.raises(UsageError, match="cannot be read|unknown recipe"):
+        with pytest.raises(UsageError, match=r"cannot be read|unknown recipe"):
             load_recipe(str(tmp_path / name))
 
 

@@ -21,7 +21,8 @@ def test_every_picture_gets_a_drawing_and_a_line_in_order(recogniser, tmp_path):
     assert [line["error"] is None for line in lines] == [True, False, True, True]
     for line in lines:
         if line["error"] is None:
-            assert Image.open(out / line["file"]).size == (24, 20)
+            with Image.open(out / line["file"]) as drawn:
+                assert drawn.size == (24, 20)
             assert line["label"] == recogniser.predict(line["path"]).label
             assert 0 < line["probability"] <= 1
 

@@ -1,3 +1,4 @@
+import io
 import os
 from pathlib import Path
 
@@ -37,7 +38,10 @@ def test_one_picture_gives_one_prediction(recogniser, weights, tmp_path):
 
 def test_a_path_its_text_its_bytes_and_its_array_are_recognised_alike(recogniser, tmp_path):
     path = write_picture(tmp_path / "a.png")
-    found = [recogniser.predict(s) for s in (path, str(path), path.read_bytes(), np.asarray(Image.open(path)))]
+    found = [
+        recogniser.predict(s)
+        for s in (path, str(path), path.read_bytes(), np.asarray(Image.open(io.BytesIO(path.read_bytes()))))
+    ]
     assert len({p.labels for p in found}) == 1
     assert [p.path for p in found] == [str(path), str(path), "", ""]
 

@@ -124,8 +124,8 @@ def test_features_that_are_no_numbers_are_an_error_to_mend():
         solve(sums_of(x, y, 2), 0.1)
 
 
-def folds_of(x, y, classes, count, powers=(1.0,)):
-    fold = np.arange(len(x)) // classes % count
+def folds_of(x, y, classes, count, powers=(1.0,), fold=None):
+    fold = np.arange(len(x)) // classes % count if fold is None else fold
     sums = {p: [sums_of(signed_power(x[fold == f], p), y[fold == f], classes) for f in range(count)] for p in powers}
     return sums, lambda f: (x[fold == f], y[fold == f])
 
@@ -172,7 +172,7 @@ def test_the_best_of_the_table_is_chosen_over_powers():
 
 def test_classes_that_no_other_fold_has_are_left_out_and_one_fold_chooses_the_strongest():
     x, y = gaussians(4, 6, 4)
-    choice = cross_validate(*folds_of(x, y, 1, 4), (0.1, 0.7))
+    choice = cross_validate(*folds_of(x, y, 4, 4, fold=np.arange(4)), (0.1, 0.7))
     assert (choice.shrinkage, choice.temperature) == (0.7, 1.0)
     alone = cross_validate({1.0: [sums_of(x, y, 4)]}, lambda f: (x, y), (0.1, 0.7))
     assert (alone.shrinkage, alone.accuracy) == (0.7, 0.0)

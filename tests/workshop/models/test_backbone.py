@@ -24,7 +24,7 @@ def test_any_layout_becomes_features_on_a_grid(name):
 def test_swin_gives_channels_last_and_comes_out_channels_first():
     backbone = small_swin(64)
     assert backbone.layout == "NHWC"
-    assert (backbone.n_features, backbone.grid_hw) == (64, (4, 4))
+    assert (backbone.n_features, backbone.grid_hw) == (64, (8, 8))
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit2", "test_vit4"])

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fieldmark.errors import PictureError
@@ -24,7 +24,7 @@ from fieldmark.types import Picture
 
 SHARD_ROWS = 2048
 KEY_BYTES = 16
-DAMAGED = (OSError, ValueError, EOFError, BadZipFile)
+DAMAGED = (OSError, ValueError, EOFError)
 Digest = bytes
 Tick = Callable[[int, int], None]
 
@@ -60,7 +60,7 @@ class FeatureCache:
 
     def _open(self, keys: Path) -> None:
         with contextlib.suppress(*DAMAGED):  # a shard cut or evicted under us is one that is not there
-            shard = np.load(keys.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+            shard = open_memmap(keys.with_suffix(".npy"), mode="r")
             raw = keys.read_bytes()
             if shard.ndim == 2 and shard.dtype == np.float16 and len(raw) == KEY_BYTES * len(shard):
                 self._add(shard, [raw[i : i + KEY_BYTES] for i in range(0, len(raw), KEY_BYTES)])
@@ -115,7 +115,7 @@ class FeatureCache:
             np.save(out, shard, allow_pickle=False)
         with atomic_file(place.with_suffix(".key")) as partial:
             partial.write_bytes(b"".join(keys))
-        self._add(np.load(place.with_suffix(".npy"), mmap_mode="r", allow_pickle=False), keys)
+        self._add(open_memmap(place.with_suffix(".npy"), mode="r"), keys)
         trim_cache(feature_folder())
 
 
