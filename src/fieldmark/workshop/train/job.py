@@ -1,0 +1,106 @@
+"""How a training begins: recipe, task, network and place are checked before anything is written."""
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fieldmark.data import Index
+from fieldmark.errors import UsageError, unknown_name
+from fieldmark.files import PARTIAL, write_text
+from fieldmark.types import Preprocess
+from fieldmark.workshop.models import Network, create_backbone
+from fieldmark.workshop.recipe import Recipe, check, load_recipe
+from fieldmark.workshop.train.journal import Journal, Progress
+
+TASKS = ("auto", "classify")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one training works with."""
+
+    recipe: Recipe
+    index: Index
+    classes: tuple[str, ...]
+    network: Network
+    preprocess: Preprocess
+    device: torch.device
+    run: Path
+    journal: Journal
+
+
+def resolve_recipe(
+    name: str | None, settings: Sequence[str], task: str, backbone: str | None, seed: int | None
+) -> Recipe:
+    if task not in TASKS:
+        raise UsageError(unknown_name("task", task, TASKS))
+    recipe = load_recipe(name, settings)
+    if recipe.task not in TASKS:
+        raise UsageError(unknown_name("task", recipe.task, TASKS))
+    if backbone is not None:
+        recipe = replace(recipe, model=replace(recipe.model, backbone=backbone))
+    if seed is not None:
+        recipe = replace(recipe, seed=seed)
+    return check(replace(recipe, task="classify"))
+
+
+def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
+    if not run.exists():
+        return
+    if not run.is_dir():
+        raise UsageError(f"{run} is a file; give a folder that does not exist yet")
+    if not any(run.iterdir()):
+        return
+    if not resume:
+        raise UsageError(f"{run} exists; choose another --out, or add --resume to go on with it")
+    if (run / "bundle").exists():
+        raise UsageError(f"{run} is finished: its bundle is {run / 'bundle'}")
+    if not (run / "recipe.json").is_file():
+        raise UsageError(f"{run} is no run of Fieldmark; choose another --out")
+    if (run / "recipe.json").read_text(encoding="utf-8") != _recipe_text(recipe):
+        raise UsageError(f"{run} was begun with another recipe; repeat its options, or choose another --out")
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    import json
+
+    return json.dumps(recipe.to_json(), indent=2) + "\n"
+
+
+def check_task(index: Index) -> None:
+    several = next((s for s in index.samples if len(s.labels) != 1), None)
+    if several is not None:
+        raise UsageError(
+            f"{several.name} has {len(several.labels)} labels; give a table whose column label holds one a picture"
+        )
+
+
+def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
+    torch.manual_seed(recipe.seed)
+    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
+    network = Network(backbone, n_classes).eval().requires_grad_(False)
+    size = (backbone.size, backbone.size)
+    return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)
+
+
+def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress) -> Journal:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {run}: {error.strerror}; choose another --out") from error
+    write_text(run / "recipe.json", _recipe_text(recipe))
+    for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(("path", "label", "split"))
+    table.writerows((s.name, s.label, s.split) for s in index.samples)
+    write_text(run / "split.csv", out.getvalue())
+    journal = Journal(run / "log.jsonl", progress)
+    journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
+    return journal
