@@ -14,7 +14,7 @@ import fieldmark
 SRC = Path(fieldmark.__file__).parent
 FILES = sorted(SRC.rglob("*.py"))
 NAMES = [p.relative_to(SRC).as_posix() for p in FILES]
-GROUND = ["errors", "types", "files", "pictures", "progress", "data", "bundle"]
+GROUND = ["errors", "types", "files", "pictures", "progress", "printing", "data", "bundle"]
 FIELD = ["evaluate", "tasks", "runtime", "explain", "search", "feedback", "audit", "report", "serve"]
 WORKSHOP = ["recipe", "models", "learn", "export", "train", "demo", "lifelong", "scale"]
 DOORS = ["__init__", "__main__", "cli"]  # they lead into every room, on first use
@@ -93,7 +93,8 @@ def test_the_command_line_imports_rooms_only_inside_its_functions(name):
     }
     at_once = {found for node, found in imports(path) if node.lineno not in inside}
     assert {name for name in at_once if name.startswith("fieldmark.") and "errors" not in name} <= {
-        "fieldmark.__version__"
+        "fieldmark.__version__",
+        "fieldmark.printing",
     }
     assert not {name.split(".")[0] for name in at_once} & (ONLY_IN_WORKSHOP | {"numpy", "PIL", "openvino", "sklearn"})
 

@@ -31,9 +31,10 @@ def zipped(bundle: Bundle, tmp_path: Path) -> Path:
 
 
 def change(folder: Path, **changes) -> Path:
-    """Overwrite facts of a bundle; None takes one away."""
+    """Overwrite facts of a bundle as a forger would, with a checksum that fits; None takes one away."""
     facts = json.loads((folder / bundles.FACTS).read_text())
     facts = {k: v for k, v in (facts | changes).items() if v is not None}
+    facts["checksum"] = bundles.checksum(facts)
     (folder / bundles.FACTS).write_text(json.dumps(facts))
     return folder
 
@@ -321,6 +322,7 @@ def test_a_damaged_zip_is_refused_or_still_whole(bundle, tmp_path, data):
     path = tmp_path / "a.fieldmark"
     path.unlink(missing_ok=True)
     small = {**tiny_facts(), "format": 1, "files": {"a.bin": {"bytes": 5, "sha256": bundles.sha256(b"hello")}}}
+    small["checksum"] = bundles.checksum(small)
     compression = data.draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]))
     zip_of(path, {bundles.FACTS: json.dumps(small).encode(), "a.bin": b"hello"}, compression)
     raw = bytearray(path.read_bytes())
@@ -342,10 +344,21 @@ def test_damaged_facts_give_a_recogniser_or_a_sentence(folder, bundle, data):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     (folder / bundles.FACTS).write_bytes(raw)
     try:
-        Recogniser(bundles.load(folder))
+        loaded = bundles.load(folder)
     except FieldmarkError as error:
         sentence = str(error)
         assert sentence
+    else:  # the damage was in white space
+        assert loaded.facts == bundle.facts
+
+
+def test_an_edited_fact_is_noticed(folder):
+    text = (folder / bundles.FACTS).read_text()
+    facts = json.loads(text)
+    (folder / bundles.FACTS).write_text(json.dumps(facts | {"classes": list(reversed(facts["classes"]))}))
+    refused(folder, "bundle.json was changed or damaged")
+    (folder / bundles.FACTS).write_text(json.dumps(facts, indent=7, sort_keys=True))
+    assert bundles.load(folder).facts == facts
 
 
 @pytest.mark.parametrize(

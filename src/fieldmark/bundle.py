@@ -33,7 +33,7 @@ PIECE_BYTES = 1_000_000
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError)
-_REQUIRED = ("task", "classes", "preprocess", "outputs", "files")
+_REQUIRED = ("task", "classes", "preprocess", "outputs", "files", "checksum")
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ def load(place: str | Path) -> Bundle:
         raise BundleError(f"{path} is incomplete: {FACTS} lacks {', '.join(missing) or 'files'}; copy the bundle again")
     if len(facts["files"]) > MAX_FILES:
         raise BundleError(f"{path} names more than {MAX_FILES} files; it is not a Fieldmark bundle")
+    if facts.get("checksum") != checksum(facts):
+        raise BundleError(f"{path}: {FACTS} was changed or damaged after it was made; copy the bundle again")
     for name, entry in facts["files"].items():
         _verify(path, name, entry)
     return Bundle(path, facts)
@@ -159,7 +161,14 @@ def save(folder: Path, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> 
     for name, data in files.items():
         (folder / name).write_bytes(data)
     listed = {name: {"sha256": sha256(data), "bytes": len(data)} for name, data in sorted(files.items())}
-    write_json(folder / FACTS, {"format": FORMAT, **facts, "files": listed})
+    whole = {"format": FORMAT, **facts, "files": listed}
+    write_json(folder / FACTS, {**whole, "checksum": checksum(whole)})
+
+
+def checksum(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of the facts but for `checksum` itself, whatever the order of keys: it finds damage, not forgery."""
+    rest = {key: value for key, value in facts.items() if key != "checksum"}
+    return sha256(json.dumps(rest, sort_keys=True).encode())
 
 
 def write_zip(bundle: Bundle, out: Path) -> None:

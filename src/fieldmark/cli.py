@@ -1,7 +1,6 @@
 """One function a verb. Rooms are imported inside the functions, so that `--help` is quick."""
 
 import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fieldmark import __version__
+from fieldmark import __version__, printing
 from fieldmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,10 +77,10 @@ def train(
             progress=report,
         )
     if as_json:
-        _print_json(result.to_json())
+        printing.print_json(result.to_json())
         return
     for part, scores in result.scores.items():
-        click.echo(f"{part:5}  {_summary(scores)}")
+        click.echo(f"{part:5}  {printing.summary(scores)}")
     if result.skipped:
         click.echo(f"{result.skipped} pictures left out; {result.run / 'report.html'} lists them")
     click.echo(f"report  {result.run / 'report.html'}\nbundle  {result.bundle}   ({result.seconds:.0f} s)")
@@ -108,10 +107,10 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
     if out is not None:
         _write_evaluation(out, recogniser, evaluation)
     if as_json:
-        _print_json(evaluation.to_json())
+        printing.print_json(evaluation.to_json())
         return
     click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
-    click.echo(_summary(evaluation.scores))
+    click.echo(printing.summary(evaluation.scores))
     if out is not None:
         click.echo(f"report  {out / 'report.html'}")
 
@@ -127,7 +126,7 @@ def _write_evaluation(out: Path, recogniser: Any, evaluation: Any) -> None:
             atomic_file(partial / "predictions.csv") as table,
             table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
         ):
-            _write_csv(stream, evaluation.predictions, 1)
+            printing.write_csv(stream, evaluation.predictions, 1)
 
 
 @cli.command()
@@ -154,9 +153,9 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str) -> None:
         for prediction in rows():
             click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
     elif form == "csv":
-        _write_csv(sys.stdout, rows(), top)
+        printing.write_csv(sys.stdout, rows(), top)
     else:
-        _print_table(rows(), top)
+        printing.print_table(rows(), top)
     if failed:
         sys.exit(1)
 
@@ -171,26 +170,6 @@ def _expand(paths: tuple[str, ...]) -> Iterator[Path]:
             yield from find_pictures(path)
         else:
             yield path
-
-
-def _write_csv(stream: Any, predictions: Any, top: int) -> None:
-    import csv
-
-    table = csv.writer(stream)
-    heads = [f"{what}_{i + 1}" for i in range(top) for what in ("label", "probability")]
-    table.writerow(["path", *heads, "unsure", "error"])
-    for p in predictions:
-        cells = [cell for s in p.labels[:top] for cell in (s.label, f"{s.probability:.6f}")]
-        cells += [""] * (2 * top - len(cells))
-        table.writerow([p.path, *cells, "" if p.unsure is None else str(p.unsure).lower(), p.error or ""])
-
-
-def _print_table(predictions: Iterator["Prediction"], top: int) -> None:
-    for p in predictions:
-        if p.error is not None:
-            continue
-        said = "   ".join(f"{s.label} {s.probability:.1%}" for s in p.labels[:top])
-        click.echo(f"{p.path}\t{'unsure: ' if p.unsure else ''}{said}")
 
 
 @cli.command()
@@ -250,7 +229,7 @@ def models(words: tuple[str, ...], as_json: bool) -> None:
     table = json.loads((files("fieldmark") / "models.json").read_text(encoding="utf-8"))
     rows = [row for row in table if all(word in row["name"] for word in words)]
     if as_json:
-        _print_json({"models": rows})
+        printing.print_json({"models": rows})
         return
     for row in rows:
         millions = row["parameters"] / 1e6
@@ -276,26 +255,3 @@ def demo(out: Path) -> None:
 def _check_new(out: Path | None) -> None:
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(f"{out} exists; choose another --out")
-
-
-def _summary(scores: dict[str, Any]) -> str:
-    low, high = scores["accuracy_ci"]
-    text = f"accuracy {scores['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
-    if "coarse_accuracy" in scores:
-        text += f", coarse {scores['coarse_accuracy']:.1%}"
-    return (
-        text + f", top 5 {scores['top5']:.1%}, macro F1 {scores['macro_f1']:.3f}, calibration error {scores['ece']:.3f}"
-    )
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(_finite(value), ensure_ascii=False))
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not have, as null."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

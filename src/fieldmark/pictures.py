@@ -171,7 +171,7 @@ def resize(image: Image.Image, preprocess: Preprocess, box: tuple[float, float, 
         out = ImageOps.fit(image, size_wh, resample)
     else:
         out = _pad(image, size_wh, resample)
-    return np.asarray(out)
+    return np.array(out)
 
 
 def _pad(image: Image.Image, size_wh: tuple[int, int], resample: Image.Resampling) -> Image.Image:

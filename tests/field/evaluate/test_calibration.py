@@ -10,8 +10,12 @@ from fieldmark.field.evaluate.classification import expected_calibration_error, 
 
 
 def loss(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
+    """Cross-entropy with the targets of Platt: (n + 1) / (n + 2) for the true class, the rest shared."""
     z = logits / temperature
-    return float(np.mean(logsumexp(z, axis=1) - z[np.arange(len(z)), targets]))
+    n, n_classes = z.shape
+    soft = np.full(z.shape, 1 / (n + 2) / (n_classes - 1))
+    soft[np.arange(n), targets] = (n + 1) / (n + 2)
+    return float(-(soft * (z - logsumexp(z, axis=1, keepdims=True))).sum(1).mean())
 
 
 def drawn(seed: int, true_temperature: float, n: int = 400, n_classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +50,15 @@ def test_no_temperature_of_a_grid_is_better(seed, log_scale, n_classes, n):
 def test_a_few_hopelessly_wrong_pictures_do_not_hide_the_minimum():
     logits = np.tile([0.0, 400.0], (40, 1))
     targets = np.array([1] * 30 + [0] * 10)
-    assert fit_temperature(logits, targets) == pytest.approx(400 / np.log(3), rel=1e-3)
+    share = (30 * 41 / 42 + 10 / 42) / 40
+    assert fit_temperature(logits, targets) == pytest.approx(400 / np.log(share / (1 - share)), rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [10, 1000])
+def test_pictures_that_are_all_right_do_not_make_it_certain(n):
+    logits = np.tile([0.0, 5.0], (n, 1))
+    t = fit_temperature(logits, np.ones(n, np.int64))
+    assert softmax(logits / t)[:, 1] == pytest.approx((n + 1) / (n + 2), abs=1e-4)
 
 
 def test_pictures_of_unknown_classes_do_not_count():

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from fieldmark.errors import PictureError, UsageError
 from fieldmark.field.explain import Question, class_evidence, explain_picture
-from fieldmark.field.explain.evidence import head_weights
 from fieldmark.field.runtime import Recogniser
 from tests.making import CLASSES, SIZE, by_hand, smooth, tiny_bundle, write_picture
 
@@ -109,4 +108,4 @@ def test_a_picture_that_cannot_be_used_is_an_error(recogniser, tmp_path):
 
 
 def test_the_weights_of_the_head_come_from_the_bundle(recogniser, weights):
-    assert np.array_equal(head_weights(recogniser), weights["head.weight"])
+    assert np.array_equal(recogniser.head_weights, weights["head.weight"])

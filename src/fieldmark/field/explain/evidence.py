@@ -9,12 +9,10 @@ class activation map of Zhou et al. 2016).
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldmark import bundle as bundles
 from fieldmark.errors import UsageError, unknown_name
 from fieldmark.field.runtime.recogniser import Recogniser, Source, load_source
 from fieldmark.types import Prediction
@@ -76,7 +74,7 @@ def explain_picture(recogniser: Recogniser, source: Source, question: Question =
     prediction = recogniser.task.predict([name], outputs, recogniser.facts)[0]
     best = _best(outputs["logits"][0], recogniser.classes, question)
     asked = question.class_weights(recogniser.classes, best)
-    weights = asked @ head_weights(recogniser)
+    weights = asked @ recogniser.head_weights
     evidence = class_evidence(outputs["attention"][0], outputs["embedding"][0], outputs["features"][0], weights)
     label = question.label or recogniser.classes[best]
     return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
@@ -88,11 +86,3 @@ def _best(logits: Array, classes: tuple[str, ...], question: Question) -> int:
     if question.against in classes:
         others[classes.index(question.against)] = -np.inf
     return int(others.argmax())
-
-
-@lru_cache(maxsize=8)
-def head_weights(recogniser: Recogniser) -> Array:
-    """The weights [L, D] of the recogniser's linear head, from its bundle."""
-    from safetensors.numpy import load as load_safetensors
-
-    return np.asarray(load_safetensors(recogniser.bundle.read(bundles.WEIGHTS))["head.weight"], np.float32)

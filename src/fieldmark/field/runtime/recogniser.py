@@ -55,6 +55,13 @@ class Recogniser:
     def _compile(self, precision: str) -> Engine:
         return compile_engine(self.bundle.read(bundles.MODEL), precision, name=self._engine_name)
 
+    @cached_property
+    def head_weights(self) -> NDArray[np.float32]:
+        """The weights [L, D] of the linear head, from the bundle's safetensors."""
+        from safetensors.numpy import load as load_safetensors
+
+        return np.asarray(load_safetensors(self.bundle.read(bundles.WEIGHTS))["head.weight"], np.float32)
+
     def predict(self, source: Source | Iterable[Source]) -> Any:
         """Recognise one picture (path, bytes or uint8 [H, W, 3]), or all of a list or folder, in order.
 

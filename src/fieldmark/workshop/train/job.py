@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,8 +68,6 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def _recipe_text(recipe: Recipe) -> str:
-    import json
-
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 

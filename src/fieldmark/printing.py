@@ -1,0 +1,57 @@
+"""What the command line prints: tables, CSV, one line of JSON."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from fieldmark.types import Prediction
+
+
+def write_csv(stream: TextIO, predictions: Iterable["Prediction"], top: int) -> None:
+    """One row a picture: path, the `top` labels with their probabilities, unsure, error."""
+    table = csv.writer(stream)
+    heads = [f"{what}_{i + 1}" for i in range(top) for what in ("label", "probability")]
+    table.writerow(["path", *heads, "unsure", "error"])
+    for p in predictions:
+        cells = [cell for s in p.labels[:top] for cell in (s.label, f"{s.probability:.6f}")]
+        cells += [""] * (2 * top - len(cells))
+        table.writerow([p.path, *cells, "" if p.unsure is None else str(p.unsure).lower(), p.error or ""])
+
+
+def print_table(predictions: Iterable["Prediction"], top: int) -> None:
+    """One line a usable picture, for people."""
+    for p in predictions:
+        if p.error is not None:
+            continue
+        said = "   ".join(f"{s.label} {s.probability:.1%}" for s in p.labels[:top])
+        click.echo(f"{p.path}\t{'unsure: ' if p.unsure else ''}{said}")
+
+
+def summary(scores: Mapping[str, Any]) -> str:
+    """The scores of classification in one line."""
+    low, high = scores["accuracy_ci"]
+    text = f"accuracy {scores['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    if "coarse_accuracy" in scores:
+        text += f", coarse {scores['coarse_accuracy']:.1%}"
+    return (
+        text + f", top 5 {scores['top5']:.1%}, macro F1 {scores['macro_f1']:.3f}, calibration error {scores['ece']:.3f}"
+    )
+
+
+def print_json(value: Any) -> None:
+    """`value` as one JSON object on one line."""
+    click.echo(json.dumps(finite(value), ensure_ascii=False))
+
+
+def finite(value: Any) -> Any:
+    """NaN and infinity, which JSON does not have, as null."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
