@@ -1,4 +1,4 @@
-"""The command line is a contract: words, keys, exit statuses, one line on standard error for whatever a user can mend."""
+"""The command line is a contract: words, keys, exit statuses, one line on standard error for a user's mistake."""
 
 import csv
 import io
@@ -258,7 +258,7 @@ def test_ctrl_c_says_how_to_go_on(run, tmp_path):
 
 
 def test_predict_jsonl_has_one_row_a_picture_in_order(ask, run, two):
-    data, result = run
+    _, result = run
     good, broken = two
     paths = [good, broken, good.parent / "none.png", good, "x" * 300]
     answer = ask("predict", result.run, *paths, "--format", "jsonl", "--top", "2")

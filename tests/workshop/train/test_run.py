@@ -363,7 +363,7 @@ def test_a_full_disk_ends_the_run_with_an_error_and_no_bundle(run, tmp_path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_room.bundles, "save", full)
+        patch.setattr(bundles, "save", full)
         with pytest.raises(UsageError, match="No space left"):
             tiny_train(run[0], tmp_path / "run")
     assert not (tmp_path / "run" / "bundle").exists()

@@ -64,6 +64,8 @@ class OpenVino:
 
     name = "openvino"
     micro_batch = 4
+    _first = threading.Lock()
+    _used = False  # by this process: OpenVINO's bindings set up their tables of types at first use
 
     def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
         ov = _import_openvino()
@@ -80,6 +82,14 @@ class OpenVino:
         self._own = threading.local()
 
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+        if OpenVino._used:
+            return self._infer(pictures, outputs)
+        with OpenVino._first:  # two threads at once wait for each other for ever: one holds the GIL, one the tables
+            found = self._infer(pictures, outputs)
+            OpenVino._used = True
+            return found
+
+    def _infer(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()

@@ -1,0 +1,117 @@
+"""Every member of every table does what its protocol says."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fieldmark.data import Index
+from fieldmark.data.sources import NAMED, open_data
+from fieldmark.errors import DataError, UsageError
+from fieldmark.field.runtime.engine import ENGINES, PRECISIONS, compile_engine
+from fieldmark.field.tasks import TASKS, Task, TaskFacts, get_task
+from fieldmark.types import Prediction, Sample
+from fieldmark.workshop.export.onnx import EXPORTERS, OUTPUTS, export_onnx
+from fieldmark.workshop.models import Network, create_backbone, weights
+from fieldmark.workshop.recipe import PRESETS, Recipe, check, load_recipe
+from fieldmark.workshop.train.job import TASKS as TRAINED
+from tests.making import CLASSES, SIZE, by_hand, network_weights, tiny_onnx
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_makes_a_recipe_of_its_name_that_can_be_used(name):
+    recipe = PRESETS[name]()
+    assert isinstance(recipe, Recipe)
+    assert check(recipe).name == name
+    assert load_recipe(name) == recipe
+    said = inspect.getdoc(PRESETS[name])
+    assert said is not None
+    assert f"--recipe {name}" in said
+    assert "%" in said
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_predicts_and_scores(name):
+    task: Task = get_task(name)
+    assert task.name == name
+    facts = TaskFacts(CLASSES)
+    samples = [Sample(Path(f"{i}.png"), f"{i}.png", (CLASSES[i % 3],)) for i in range(6)]
+    outputs = {key: np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]] * 5 for key in task.outputs}
+    predictions = task.predict([s.name for s in samples], outputs, facts)
+    assert [p.path for p in predictions] == [s.name for s in samples]
+    assert all(isinstance(p, Prediction) and p.error is None for p in predictions)
+    assert len(task.targets(samples, facts)) == 6
+    assert task.score(samples, outputs, facts)["n"] == 6
+
+
+def test_every_task_that_is_trained_is_a_task_of_the_field():
+    assert set(TRAINED) - {"auto"} == set(TASKS)
+    with pytest.raises(UsageError, match="classify"):
+        get_task("clasify")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_runs_a_network(name):
+    if name == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    made = network_weights()
+    engine = compile_engine(tiny_onnx(made), "f32", 1, name)
+    assert (engine.name, engine.precision) == (name, "f32")
+    assert engine.micro_batch >= 1
+    pictures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
+    expected = by_hand(made, pictures)
+    found = engine.run(pictures, OUTPUTS)
+    assert set(found) == set(OUTPUTS)
+    for key, value in found.items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-3)
+    assert set(engine.run(pictures, ("logits",))) == {"logits"}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_precision_is_what_the_engine_then_says(precision):
+    engine = compile_engine(tiny_onnx(network_weights()), precision, 1)
+    assert engine.precision in (("bf16", "f32") if precision == "auto" else (precision,))
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_an_exporter_makes_a_network_that_every_engine_takes(name):
+    network = Network(create_backbone("test_resnet", "none", 32), 3).eval().requires_grad_(False)
+    made = export_onnx(network, (32, 32), name)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    answers = []
+    for engine in ENGINES:
+        if engine == "onnxruntime":
+            pytest.importorskip("onnxruntime")
+        answers.append(compile_engine(made, "f32", 1, engine).run(pictures, OUTPUTS))
+    for key in OUTPUTS:
+        np.testing.assert_allclose(answers[0][key], answers[-1][key], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", weights.EMBEDDED)
+def test_embedded_weights_are_installed_of_a_known_network_and_pinned(name):
+    import timm
+
+    assert timm.is_model(name)
+    assert weights.has_embedded(name)
+    entry = weights.EMBEDDED[name]
+    assert len(bytes.fromhex(entry.sha256)) == 32
+    assert entry.sha256[:8] in entry.file
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_named_set_opens_by_its_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert callable(NAMED[name])
+    with pytest.raises(DataError, match=name):
+        open_data(name[:-1])
+
+
+def test_the_field_guide_opens_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "labels.csv").write_text("path,label\na.png,wren\n")
+    (tmp_path / "a.png").write_bytes(b"x")
+    monkeypatch.setattr("fieldmark.data.synthetic.cached_field_guide", lambda progress: tmp_path)
+    index = open_data("field-guide")
+    assert isinstance(index, Index)
+    assert (index.source, len(index.samples)) == ("field-guide", 1)
