@@ -1,89 +1,165 @@
-"""The wheel in an empty environment: its base alone, without torch, predicts with a bundle made elsewhere."""
+"""The wheel: what is in it, and what its base does alone, installed where there is no torch and no scikit-learn."""
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from .training import trained
+import fieldmark
 
-ROOT = Path(__file__).parents[1]
-UV = Path(sys.executable).with_name("uv")
+from .training import COLOURS, coloured, draw, tiny_train
+
+ROOT = Path(__file__).resolve().parents[1]
+UV = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+NO_REGISTRY = re.compile(
+    r"failed to fetch|error sending request|dns error|tcp connect|could not connect|network is unreachable|timed out"
+    r"|network was disabled|certificate",
+    re.IGNORECASE,
+)
+pytestmark = pytest.mark.slow
 
 
-def call(command: list[str | Path], **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+@dataclass(frozen=True)
+class Elsewhere:
+    """An environment with nothing but the wheel's base; commands run in an empty home and a clean environment."""
+
+    python: Path
+    work: Path
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run(str(self.python.parent / "fieldmark"), *arguments)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess:
+        clean = {"HOME": str(self.work), "PATH": "/usr/bin:/bin", "FIELDMARK_CACHE": str(self.work / "cache")}
+        return subprocess.run(command, cwd=self.work, env=clean, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
-    built = call([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT])
-    assert built.returncode == 0, built.stderr
-    return next(out.glob("fieldmark-*.whl"))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = out.glob("*.whl")
+    return found
 
 
 @pytest.fixture(scope="module")
-def base(wheel, tmp_path_factory) -> Path:
-    """The commands of an environment that holds the wheel and its base dependencies only."""
-    place = tmp_path_factory.mktemp("base") / "venv"
-    assert call([UV, "venv", "--quiet", "--python", sys.executable, place]).returncode == 0
-    got = call([UV, "pip", "install", "--quiet", "--python", place, "--constraint", ROOT / "constraints.txt", wheel])
-    if got.returncode and "resolve" not in got.stderr.lower() and "unsatisfiable" not in got.stderr.lower():
-        pytest.skip(f"no package registry: {got.stderr.strip().splitlines()[-1]}")
-    assert got.returncode == 0, got.stderr
-    return place / "bin"
-
-
-@pytest.fixture(scope="module")
-def made_elsewhere(tmp_path_factory) -> tuple[Path, Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIELDMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        data, result = trained(tmp_path_factory.mktemp("elsewhere"))
-    return data, result.bundle
-
-
-def fieldmark(base: Path, place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": f"{base}{os.pathsep}/usr/bin:/bin", "HOME": str(place), "LANG": "C.UTF-8"}
-    return call([base / "fieldmark", *arguments], env=env, cwd=place)
-
-
-def test_the_wheel_holds_its_tables_and_no_tests(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("models.json", "py.typed", "field/report/report.html.jinja", "field/report/report.css"):
-        assert f"fieldmark/{wanted}" in names
-    assert any(name.endswith("LICENSE") for name in names)
-    assert not [name for name in names if "test" in name.lower()]
-
-
-def test_the_base_has_no_torch(base):
-    for package in ("torch", "timm", "sklearn", "jinja2", "pyarrow", "onnxruntime"):
-        assert call([base / "python", "-c", f"import {package}"]).returncode == 1
-
-
-def test_the_base_predicts_explains_and_lists(base, made_elsewhere, tmp_path):
-    data, bundle = made_elsewhere
-    picture = next(data.rglob("*.png"))
-    done = fieldmark(base, tmp_path, "predict", bundle, picture, "--format", "jsonl")
+def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    if UV is None:
+        pytest.skip("uv is not installed")
+    root = tmp_path_factory.mktemp("elsewhere")
+    python = root / "venv" / "bin" / "python"
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(root / "venv")], check=True)
+    install = [UV, "pip", "install", "--python", str(python), "--constraint", str(ROOT / "constraints.txt"), str(wheel)]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode and NO_REGISTRY.search(done.stderr):
+        pytest.skip(f"no package registry can be reached: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
-    row = json.loads(done.stdout)
-    assert row["path"] == str(picture)
-    assert row["error"] is None
-    assert sum(label["probability"] for label in row["labels"]) == pytest.approx(1, abs=1e-3)
-    assert fieldmark(base, tmp_path, "explain", bundle, picture, "--out", tmp_path / "where").returncode == 0
-    listed = json.loads(fieldmark(base, tmp_path, "models", "lite0", "--json").stdout)
-    assert "tf_efficientnet_lite0" in {row["name"] for row in listed["models"]}
+    (root / "work").mkdir()
+    return Elsewhere(python, root / "work")
 
 
-def test_what_the_base_lacks_is_named(base, made_elsewhere, tmp_path):
-    data, bundle = made_elsewhere
-    for extra, *arguments in (("report", "evaluate", bundle, data), ("train", "train", data, "--out", tmp_path / "r")):
-        done = fieldmark(base, tmp_path, *arguments)
-        assert done.returncode == 2
-        last = done.stderr.strip().splitlines()[-1]
-        assert last.startswith("fieldmark: ")
-        assert f"fieldmark[{extra}]" in last
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Data, and a run on it that was trained here, in the environment with torch."""
+    root = tmp_path_factory.mktemp("made-here")
+    data = coloured(root / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIELDMARK_CACHE", str(root / "cache"))
+        tiny_train(data, root / "run", "picture.size=64")
+    return data, root / "run"
+
+
+def one_line(done: subprocess.CompletedProcess) -> str:
+    """The line in which a command says what to do, after exit status 2."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("fieldmark: ")]
+    assert len(lines) == 1
+    assert done.stderr.splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+def test_the_wheel_holds_what_it_should_and_no_tests(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        shipped = {n.removeprefix("fieldmark/"): archive.read(n) for n in names if n.startswith("fieldmark/")}
+    source = ROOT / "src" / "fieldmark"
+    wanted = {
+        p.relative_to(source).as_posix(): p.read_bytes()
+        for p in source.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+    assert shipped == wanted
+    assert {"models.json", "py.typed", "field/report/report.html.jinja", "field/report/report.css"} <= set(shipped)
+    info = f"fieldmark-{fieldmark.__version__}.dist-info"
+    assert {n.split("/")[0] for n in names} == {"fieldmark", info}
+    assert {f"{info}/licenses/LICENSE", f"{info}/entry_points.txt", f"{info}/METADATA"} <= names
+
+
+def test_the_base_brings_neither_torch_nor_scikit_learn(elsewhere):
+    heavy = ("torch", "torchvision", "timm", "sklearn", "scipy", "onnx", "onnxruntime", "jinja2", "pyarrow")
+    code = f"from importlib.util import find_spec\nprint([n for n in {heavy} if find_spec(n)])"
+    assert elsewhere.run(str(elsewhere.python), "-c", code).stdout == "[]\n"
+    assert elsewhere("--version").stdout.split()[-1] == fieldmark.__version__
+
+
+def test_predict_there_says_what_it_says_here(elsewhere, run):
+    data, folder = run
+    one = str(data / "ash" / "00.png")
+    broken = elsewhere.work / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    done = elsewhere("predict", str(folder), one, str(broken), "--format", "jsonl")
+    assert done.returncode == 1, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    here = fieldmark.load(folder).predict(one).to_json()
+    assert [s["label"] for s in first["labels"]] == [s["label"] for s in here["labels"]]
+    for there, mine in zip(first["labels"], here["labels"], strict=True):
+        assert there["probability"] == pytest.approx(mine["probability"], abs=1e-4)
+    assert (first["path"], first["error"]) == (one, None)
+    assert second["labels"] == []
+    assert second["error"]
+
+
+def test_explain_export_and_models_work_there(elsewhere, run):
+    _, folder = run
+    picture = draw(elsewhere.work / "bird.png", COLOURS["beech"], 7)
+    done = elsewhere("explain", str(folder), str(picture), "--out", "explained")
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere.work / "explained" / "0001-bird.png").is_file()
+    assert elsewhere("export", str(folder), "--to", "zip", "--out", "run.fieldmark").returncode == 0
+    done = elsewhere("predict", "run.fieldmark", str(picture), "--format", "jsonl")
+    assert json.loads(done.stdout)["error"] is None
+    rows = json.loads(elsewhere("models", "--json").stdout)["models"]
+    assert "tf_efficientnet_lite0" in {row["name"] for row in rows}
+
+
+def test_evaluate_there_says_which_extra_to_install(elsewhere, run):
+    data, folder = run
+    assert "pip install 'fieldmark[report]'" in one_line(elsewhere("evaluate", str(folder), str(data)))
+
+
+@pytest.mark.parametrize("words", [["train", "DATA", "--out", "new"], ["demo", "--out", "new"]], ids=lambda w: w[0])
+def test_training_there_says_which_extra_to_install(elsewhere, run, words):
+    line = one_line(elsewhere(*[str(run[0]) if w == "DATA" else w for w in words]))
+    assert "pip install 'fieldmark[train]'" in line
+    assert not (elsewhere.work / "new").exists()
+
+
+def test_python_there_says_which_extra_to_install(elsewhere):
+    code = "import fieldmark\ntry: fieldmark.train\nexcept fieldmark.errors.MissingExtraError as e: print(e)"
+    assert "pip install 'fieldmark[train]'" in elsewhere.run(str(elsewhere.python), "-c", code).stdout
+
+
+def test_a_home_that_is_used_stays_clean(elsewhere):
+    hidden = [p.name for p in elsewhere.work.iterdir() if p.name.startswith(".") or p.name == "intel"]
+    assert hidden == []

@@ -56,6 +56,7 @@ TRACED = ("strace", "-f", "-y", "-qq", "-s", "4096", "-e", f"trace={CALLS}")
 DIALS = re.compile(r"^(?:connect|sendto|sendmsg|sendmmsg|bind)\(.*sa_family=(?!AF_UNIX|AF_NETLINK)(\w+)")
 OPENS = re.compile(r"^(?:openat|open|creat)\(")
 MAKES = re.compile(r"^(?:mkdir|rename|symlink|link|mknod)\w*\(")
+NO_FILES = ("/dev/null", "/dev/tty", "/proc/self/", "/dev/shm/sem.")  # semaphores: joblib tries whether they work
 QUOTED = re.compile(r'(?:AT_FDCWD<(?P<here>[^>]*)>|\d+<(?P<folder>[^>]*)>)?(?:, )?"(?P<path>(?:[^"\\]|\\.)*)"')
 
 
@@ -113,9 +114,8 @@ class Place:
         found = []
         for line in lines:
             kind, _, what = line.partition(" ")
-            devices = what.startswith(("/dev/null", "/dev/tty", "/proc/self/", "/proc/thread-self/"))
             inside = any(Path(what).is_relative_to(place) for place in (*self.allowed, self.root / "guard"))
-            if kind == "dial" or not (devices or inside):
+            if kind == "dial" or not (inside or what.startswith(NO_FILES)):
                 found.append(line)
         return found
 
@@ -154,7 +154,7 @@ def trained(place: Place) -> list[str]:
 def _empty_home(place: Place):
     yield
     assert list((place.root / "home").iterdir()) == []
-    assert list((place.root / "temp").iterdir()) == []
+    assert [p for p in (place.root / "temp").rglob("*") if not p.is_dir()] == []  # torch leaves an empty folder
 
 
 def test_the_guards_see_what_python_does(place):

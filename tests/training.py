@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from fieldmark.workshop.models import Backbone
 from fieldmark.workshop.train import Result, train
+
+torch.set_num_threads(1)  # on busy cores its threads wait for each other, spinning: five times slower
 
 TINY = ("picture.size=32", "model.weights=none", "probe.views=2", "bundle.calibration=8")
 BACKBONE = "test_resnet"

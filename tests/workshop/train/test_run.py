@@ -414,6 +414,7 @@ def test_real_pictures_are_learned(tmp_path):
         writer = csv.writer(out)
         writer.writerow(("path", "label", "split"))
         writer.writerows((GROCERY / "grocery" / r["path"], r["label"], r["split"]) for r in chosen)
-    result = train(table, tmp_path / "run", settings=["picture.size=128", "probe.views=2", "bundle.calibration=16"])
+    few = ["probe.views=2", "probe.folds=3", "probe.power=0.5", "probe.shrinkage=0.1,0.4", "bundle.calibration=16"]
+    result = train(table, tmp_path / "run", settings=["picture.size=128", *few])
     assert result.skipped == 0
     assert result.scores["test"]["accuracy"] > 0.5
