@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import pytest
 
+from fieldmark.errors import UsageError
 from fieldmark.workshop.models import create_backbone
 from fieldmark.workshop.models.weights import EMBEDDED
 
@@ -95,6 +96,24 @@ def test_a_row_is_what_timm_says_and_a_backbone_of_ours(name):
     assert config.input_size[-1] == ROWS[name]["input"]
     assert (ROWS[name]["pretrained"] == "hub") == (bool(config.hf_hub_id) and name not in EMBEDDED)
     assert backbone.grid_hw > (1, 1)
+
+
+@pytest.mark.parametrize("name", ["coat_tiny", "pit_s_224", "qwen3_vit_88m_enc", "volo_d1_224"])
+def test_a_network_without_features_on_a_grid_is_left_out_and_refused(name):
+    import torch
+
+    assert name not in ROWS
+    with torch.device("meta"), pytest.raises(UsageError, match=name):
+        create_backbone(name, "none")
+
+
+def test_a_network_that_takes_no_larger_pictures_gets_its_own_size():
+    import torch
+
+    with torch.device("meta"):
+        assert create_backbone("halonet26t", "none").size == ROWS["halonet26t"]["input"] == 256
+        with pytest.raises(UsageError, match="does not take 320 px pictures"):
+            create_backbone("halonet26t", "none", 320)
 
 
 def test_the_verb_prints_the_table_without_torch():

@@ -166,10 +166,15 @@ def _expand(paths: tuple[str, ...]) -> Iterator[Path]:
     from fieldmark.pictures import find_pictures
 
     for path in map(Path, paths):
-        if is_folder(path):
-            yield from find_pictures(path)
-        else:
+        if not is_folder(path):
             yield path
+            continue
+        found = find_pictures(path)
+        first = next(found, None)
+        if first is None:
+            raise UsageError(f"{path} holds no pictures; name a folder of pictures or the files themselves")
+        yield first
+        yield from found
 
 
 @cli.command()

@@ -418,3 +418,21 @@ def test_real_pictures_are_learned(tmp_path):
     result = train(table, tmp_path / "run", settings=["picture.size=128", *few])
     assert result.skipped == 0
     assert result.scores["test"]["accuracy"] > 0.5
+
+
+def test_resume_with_other_data_is_refused(tmp_path):
+    data = coloured(tmp_path / "data", 6)
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        tiny_train(data, run, progress=stop_at("linear head"))
+    draw(data / "ash" / "more.png", (9, 9, 9), 5)
+    with pytest.raises(UsageError, match="other data"):
+        tiny_train(data, run, resume=True)
+
+
+def stop_at(step):
+    def progress(name, done, total):
+        if name == step:
+            raise KeyboardInterrupt
+
+    return progress

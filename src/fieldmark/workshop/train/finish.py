@@ -113,6 +113,7 @@ def _facts(job: Job, fitted: probe.Fitted) -> dict[str, Any]:
             "source": "/".join(Path(index.source).parts[-2:]),
             "fingerprint": fingerprint(index.samples),
             "split": SplitRule(recipe.seed, recipe.data.val, recipe.data.test).to_json(),
+            "skipped": len(index.skipped) + len(fitted.skipped),
             "parts": {name: {"n": len(p), "fingerprint": fingerprint(p)} for name, p in parts.items() if p},
         },
         "versions": versions(),

@@ -12,7 +12,7 @@ import torch
 
 from fieldmark.data import Index
 from fieldmark.errors import UsageError, unknown_name
-from fieldmark.files import PARTIAL, write_text
+from fieldmark.files import PARTIAL, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.recipe import Recipe, check, load_recipe
@@ -92,14 +92,26 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress) -> Jou
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make {run}: {error.strerror}; choose another --out") from error
+    _check_same_split(run, _split_text(index))
     write_text(run / "recipe.json", _recipe_text(recipe))
     for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
         shutil.rmtree(left) if left.is_dir() else left.unlink()
+    write_text(run / "split.csv", _split_text(index))
+    journal = Journal(run / "log.jsonl", progress)
+    journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
+    return journal
+
+
+def _split_text(index: Index) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(("path", "label", "split"))
     table.writerows((s.name, s.label, s.split) for s in index.samples)
-    write_text(run / "split.csv", out.getvalue())
-    journal = Journal(run / "log.jsonl", progress)
-    journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
-    return journal
+    return out.getvalue()
+
+
+def _check_same_split(run: Path, text: str) -> None:
+    """UsageError when a run to go on with was begun on other data."""
+    there = run / "split.csv"
+    if is_file(there) and there.read_bytes() != text.encode("utf-8", "backslashreplace"):
+        raise UsageError(f"{run} was begun with other data; give the same DATA, or choose another --out")
