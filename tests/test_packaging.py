@@ -38,7 +38,9 @@ class Elsewhere:
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
         clean = {"HOME": str(self.work), "PATH": "/usr/bin:/bin", "FIELDMARK_CACHE": str(self.work / "cache")}
-        return subprocess.run(command, cwd=self.work, env=clean, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=self.work, env=clean, capture_output=True, text=True, check=False, timeout=300
+        )
 
 
 @pytest.fixture(scope="module")

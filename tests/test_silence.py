@@ -102,7 +102,13 @@ class Place:
             "GUARD_LOG": str(log),
         }
         done = subprocess.run(
-            command, cwd=self.root / "work", env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.root / "work",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         lines = log.read_text(encoding="utf-8").splitlines()
