@@ -56,7 +56,7 @@ def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, .
 
     What cannot be told, as `nll` of unknown classes alone, is None: JSON has no NaN.
     """
-    metrics = _sklearn_metrics()
+    metrics = sklearn_metrics()
     predicted = probabilities.argmax(1)
     correct = predicted == targets
     top = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
@@ -88,7 +88,7 @@ def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, .
 
 def two_class_scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, ...]) -> dict[str, Any]:
     """Areas and rates with the second class as the positive one, at the threshold 0.5; areas need both classes."""
-    metrics = _sklearn_metrics()
+    metrics = sklearn_metrics()
     known = targets >= 0
     positive, score = targets[known] == 1, probabilities[known, 1]
     said = score > 0.5
@@ -111,7 +111,8 @@ def confusion(predicted: Targets, targets: Targets, n_classes: int) -> NDArray[n
     return table
 
 
-def _sklearn_metrics() -> Any:
+def sklearn_metrics() -> Any:
+    """scikit-learn's metrics; MissingExtraError when it is not installed."""
     try:
         from sklearn import metrics
     except ImportError:

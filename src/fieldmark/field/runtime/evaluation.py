@@ -9,6 +9,7 @@ import numpy as np
 
 from fieldmark.data import Index, Skipped, SplitRule, fingerprint, named, open_data, split
 from fieldmark.errors import DataError, UsageError, unknown_name
+from fieldmark.field.evaluate.classification import sklearn_metrics
 from fieldmark.field.tasks.base import Outputs
 from fieldmark.types import Prediction, Sample
 
@@ -93,6 +94,7 @@ def score_samples(
     tick: Tick = silent,
 ) -> Evaluation:
     """Run and score labelled samples; unreadable pictures are left out and listed."""
+    sklearn_metrics()  # what scoring needs is missed before the pictures are run, not after
     usable: list[Sample] = []
     rows: dict[str, list[Any]] = {key: [] for key in recogniser.task.outputs}
     left_out = list(skipped)
