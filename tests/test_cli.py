@@ -395,6 +395,13 @@ def test_other_data_is_scored_whole_and_unknown_classes_count_as_wrong(ask, run,
     assert "--split" in refused(ask("evaluate", run[1].run, data, "--split", "test"))
 
 
+def test_unknown_classes_are_named_to_people_too(ask, run, tmp_path):
+    data = coloured(tmp_path / "other", 2, ("yew",))
+    answer = ask("evaluate", run[1].run, data)
+    assert answer.code == 0
+    assert "unknown to the recogniser, and so counted as wrong: yew" in answer.out
+
+
 def test_evaluate_refuses_unknown_parts_and_data(ask, run, tmp_path):
     assert "did you mean test" in refused(ask("evaluate", run[1].run, run[0], "--split", "tset"))
     refused(ask("evaluate", run[1].run, tmp_path / "none"))

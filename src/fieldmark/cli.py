@@ -54,6 +54,8 @@ def train(
     """
     from fieldmark.progress import Reporter
 
+    if not resume:
+        _check_new(out, ", or add --resume to go on with it")
     with Reporter() as report:
         report.say("loading torch")
         try:
@@ -82,7 +84,7 @@ def train(
     for part, scores in result.scores.items():
         click.echo(f"{part:5}  {printing.summary(scores)}")
     if result.skipped:
-        click.echo(f"{result.skipped} pictures left out; {result.run / 'report.html'} lists them")
+        click.echo(f"{printing.count(result.skipped, 'picture')} left out; {result.run / 'report.html'} lists all")
     click.echo(f"report  {result.run / 'report.html'}\nbundle  {result.bundle}   ({result.seconds:.0f} s)")
 
 
@@ -111,6 +113,9 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
         return
     click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
     click.echo(printing.summary(evaluation.scores))
+    unknown = evaluation.scores.get("unknown_classes", ())
+    if unknown:
+        click.echo(f"unknown to the recogniser, and so counted as wrong: {printing.some(unknown)}")
     if out is not None:
         click.echo(f"report  {out / 'report.html'}")
 
@@ -257,6 +262,6 @@ def demo(out: Path) -> None:
     click.echo("\n".join(made))
 
 
-def _check_new(out: Path | None) -> None:
+def _check_new(out: Path | None, otherwise: str = "") -> None:
     if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out} exists; choose another --out")
+        raise UsageError(f"{out} exists; choose another --out{otherwise}")

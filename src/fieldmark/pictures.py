@@ -194,6 +194,15 @@ def from_array(array: NDArray[np.generic], preprocess: Preprocess) -> Picture:
     return resize(array_to_image(array), preprocess)
 
 
+def from_image(image: Image.Image, preprocess: Preprocess) -> Picture:
+    """A Pillow picture as the network's input; turned as its EXIF says, like a file."""
+    _check_size(image.size)
+    try:
+        return resize(to_rgb(_upright(image)), preprocess)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PictureError(f"broken or truncated picture ({_short(error)})") from error
+
+
 def array_to_image(array: NDArray[np.generic]) -> Image.Image:
     """uint8 [H, W], [H, W, 3] or [H, W, 4] as an RGB Pillow picture; PictureError for other shapes or types."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))

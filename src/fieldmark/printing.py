@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from fieldmark.types import Prediction
 
 
+TOP = 5  # of fewer classes it says nothing
+NAMES_SHOWN = 5
+
+
+def count(number: int, what: str) -> str:
+    """ "1 picture", "2 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    more = len(listed) - NAMES_SHOWN
+    return ", ".join(listed[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def write_csv(stream: TextIO, predictions: Iterable["Prediction"], top: int) -> None:
     """One row a picture: path, the `top` labels with their probabilities, unsure, error."""
     table = csv.writer(stream)
@@ -38,9 +54,9 @@ def summary(scores: Mapping[str, Any]) -> str:
     text = f"accuracy {scores['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
     if "coarse_accuracy" in scores:
         text += f", coarse {scores['coarse_accuracy']:.1%}"
-    return (
-        text + f", top 5 {scores['top5']:.1%}, macro F1 {scores['macro_f1']:.3f}, calibration error {scores['ece']:.3f}"
-    )
+    if len(scores["per_class"]) > TOP:
+        text += f", top {TOP} {scores['top5']:.1%}"
+    return text + f", macro F1 {scores['macro_f1']:.3f}, calibration error {scores['ece']:.3f}"
 
 
 def print_json(value: Any) -> None:

@@ -1,5 +1,8 @@
 """The demo: the field guide drawn, learned, scored and explained."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from fieldmark.data import open_data, split
@@ -12,6 +15,12 @@ from fieldmark.field.runtime import load
 from fieldmark.files import atomic_folder
 from fieldmark.workshop.train import train
 from fieldmark.workshop.train.journal import Progress
+
+
+def _command() -> str:
+    """The command as this shell finds it: by name where it is on the path, else by its place."""
+    beside = Path(sys.executable).with_name("fieldmark")
+    return "fieldmark" if shutil.which("fieldmark") or not beside.exists() else os.path.relpath(beside)
 
 
 def run_demo(out: Path, progress: Progress) -> list[str]:
@@ -34,5 +43,5 @@ def run_demo(out: Path, progress: Progress) -> list[str]:
         f"the birds and their field marks  {out / 'field-guide.png'}",
         f"where it looked                  {out / 'explained'}",
         f"report                           {result.run / 'report.html'}",
-        f"try it                           fieldmark predict {result.run} PICTURE",
+        f"try it                           {_command()} predict {result.run} PICTURE",
     ]

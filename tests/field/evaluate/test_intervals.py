@@ -65,3 +65,11 @@ def test_many_values_are_resampled_in_small_pieces(monkeypatch):
     monkeypatch.setattr(intervals, "CHUNK_VALUES", 10)
     low, high = mean_interval(np.arange(50))
     assert [low, high] == pytest.approx(whole, abs=0.6)
+
+
+@pytest.mark.parametrize("n", [1, 7, 68, 5000])
+def test_outcomes_that_are_all_alike_have_wilsons_interval(n):
+    z = 1.959964
+    centre, half = (1 + z * z / (2 * n)) / (1 + z * z / n), z * np.sqrt(z * z / (4 * n * n)) / (1 + z * z / n)
+    assert mean_interval(np.ones(n, bool)) == pytest.approx([centre - half, centre + half], abs=1e-9)
+    assert mean_interval(np.zeros(n, bool)) == pytest.approx([1 - centre - half, 1 - centre + half], abs=1e-9)

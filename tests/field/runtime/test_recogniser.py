@@ -129,3 +129,21 @@ def test_raw_outputs_of_several_pictures_become_arrays(recogniser, tmp_path):
     assert arrays["logits"].shape == (3, 3)
     assert arrays["features"].shape == (3, 4, 4, 4)
     assert collect([]) == {}
+
+
+def test_a_pillow_picture_is_recognised_like_its_file_turned_as_its_exif_says(recogniser, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.png"
+    Image.fromarray(smooth(60, 40)).save(path, exif=exif)
+    with Image.open(path) as image:
+        assert recogniser.predict(image).labels == recogniser.predict(path).labels
+        assert [p.labels for p in recogniser.predict([image, path])] == [recogniser.predict(path).labels] * 2
+
+
+@pytest.mark.parametrize("what", [None, 3, 2.5, object()])
+def test_what_is_no_picture_is_said_in_one_sentence(recogniser, what):
+    with pytest.raises(TypeError, match="a Pillow picture"):
+        recogniser.predict(what)
+    (found,) = recogniser.predict([what])
+    assert "is no picture" in found.error

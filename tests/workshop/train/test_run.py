@@ -436,3 +436,14 @@ def stop_at(step):
             raise KeyboardInterrupt
 
     return progress
+
+
+def test_the_model_alone_tells_what_a_program_must_know(run):
+    import json
+
+    import onnx
+
+    bundle = bundles.load(run[1].bundle)
+    model = onnx.load_from_string(bundle.read(bundles.MODEL))
+    notes = {p.key: json.loads(p.value) for p in model.metadata_props}
+    assert notes == {k: bundle.facts[k] for k in ("task", "classes", "preprocess", "calibration", "thresholds")}

@@ -1,17 +1,25 @@
-"""Bootstrap intervals (Efron 1979, percentile method)."""
+"""Bootstrap intervals (Efron 1979, percentile method); where every outcome is the same, Wilson's (1927)."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2_000
+Z = {0.95: 1.959964, 0.9: 1.644854, 0.99: 2.575829}  # of the normal distribution, two-sided
 CHUNK_VALUES = 4_000_000
 
 
 def mean_interval(values: ArrayLike, seed: int = 0, level: float = 0.95) -> list[float]:
-    """`[low, high]` of the mean of `values` [N] over resamples of them; [nan, nan] when there are none."""
-    sample = np.asarray(values, np.float64)
+    """`[low, high]` of the mean of `values` [N] over resamples of them; [nan, nan] when there are none.
+
+    Booleans that are all alike, of which resamples tell nothing, get Wilson's interval of a proportion.
+    """
+    given = np.asarray(values)
+    sample = given.astype(np.float64)
     if sample.size == 0:
         return [float("nan"), float("nan")]
+    if given.dtype == np.bool_ and level in Z and bool((given == given[0]).all()):
+        share = sample.size / (sample.size + Z[level] ** 2)
+        return [share, 1.0] if given[0] else [0.0, 1 - share]
     means = _resampled_means(sample, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return [float(low), float(high)]

@@ -21,6 +21,7 @@ from .words import (
 )
 
 NAMES_SHOWN = 12
+FEW_CLASSES = 5  # among which "one of five" says nothing
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
 _FITS = {
     "squash": "resized whole without keeping its proportions",
@@ -72,6 +73,8 @@ def _head(facts: Mapping[str, Any]) -> str:
 def _scores(facts: Mapping[str, Any]) -> str:
     parts = {split: s for split, s in mapping(facts.get("scores")).items() if isinstance(s, Mapping)}
     keys = score_keys({key: value for s in parts.values() for key, value in s.items()})
+    if len(facts.get("classes") or ()) <= FEW_CLASSES:
+        keys = [key for key in keys if key != "top5"]
     if not keys:
         return ""
     rows = []

@@ -119,7 +119,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def last_name(place: Any) -> str:
     """The end of a path, with its folder for a file such as labels.csv; shown text must not tell where things lie."""
-    parts = [part for part in re.split(r"[\\/]", str(place)) if part] or [""]
+    parts = [part for part in re.split(r"[\\/]", str(place)) if part not in ("", ".", "..")] or [""]
     return "/".join(parts[-2:]) if "." in parts[-1] else parts[-1]
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fieldmark import bundle as bundles
 from fieldmark import pictures
 from fieldmark.bundle import Bundle
-from fieldmark.errors import BundleError, UsageError
+from fieldmark.errors import BundleError, PictureError, UsageError
 from fieldmark.field.tasks import Task, TaskFacts, get_task
 from fieldmark.files import is_folder
 from fieldmark.types import Picture, Prediction, Preprocess
@@ -20,7 +21,11 @@ from .careful import CarefulEngine
 from .engine import Arrays, Engine, compile_engine
 from .stream import Seen, stream
 
-Source = str | Path | bytes | NDArray[np.uint8]
+Source = str | Path | bytes | NDArray[np.uint8] | Image.Image
+
+
+ONE_PICTURE = (str, Path, bytes, np.ndarray, Image.Image)
+TAKEN = "a path, bytes, a uint8 array [H, W, 3] or a Pillow picture"
 
 
 class Recogniser:
@@ -63,14 +68,16 @@ class Recogniser:
         return np.asarray(load_safetensors(self.bundle.read(bundles.WEIGHTS))["head.weight"], np.float32)
 
     def predict(self, source: Source | Iterable[Source]) -> Any:
-        """Recognise one picture (path, bytes or uint8 [H, W, 3]), or all of a list or folder, in order.
+        """Recognise one picture (path, bytes, uint8 [H, W, 3], Pillow picture), or all of a list or folder, in order.
 
         A picture that cannot be used gives a Prediction whose `error` says why.
         """
         if isinstance(source, (str, Path)) and is_folder(Path(source)):
             return self.predict_many(pictures.find_pictures(Path(source)))
-        if isinstance(source, (str, Path, bytes, np.ndarray)):
+        if isinstance(source, ONE_PICTURE):
             return next(self.predict_many([source], workers=1))
+        if not isinstance(source, Iterable):
+            raise TypeError(f"predict takes {TAKEN}, or a list of these, not {type(source).__name__}")
         return self.predict_many(source)
 
     def predict_many(self, sources: Iterable[Source], workers: int | None = None) -> Iterator[Prediction]:
@@ -93,6 +100,10 @@ def load_source(source: Source, preprocess: Preprocess) -> Picture:
     """Any source as the network's input, uint8 [H, W, 3]; PictureError when it cannot be used."""
     if isinstance(source, np.ndarray):
         return pictures.from_array(source, preprocess)
+    if isinstance(source, Image.Image):
+        return pictures.from_image(source, preprocess)
+    if not isinstance(source, (str, Path, bytes)):
+        raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
     return pictures.load(Path(source) if isinstance(source, str) else source, preprocess)
 
 

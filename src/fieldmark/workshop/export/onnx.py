@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
 import warnings
@@ -152,6 +153,15 @@ def set_weights(onnx: bytes, tensors: Mapping[str, NDArray[Any]]) -> bytes:
         if tuple(old.dims) != array.shape:
             raise ValueError(f"{name} is {tuple(old.dims)} in the model, not {array.shape}")
         old.CopyFrom(numpy_helper.from_array(np.asarray(array, numpy_helper.to_array(old).dtype), name))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def with_notes(onnx: bytes, notes: Mapping[str, Any]) -> bytes:
+    """The model with `notes`, each as JSON, in its metadata: what a program needs that has the model alone."""
+    import onnx as onnx_library
+
+    model = onnx_library.load_from_string(onnx)
+    onnx_library.helper.set_model_props(model, {key: json.dumps(v, ensure_ascii=False) for key, v in notes.items()})
     return bytes(model.SerializeToString(deterministic=True))
 
 

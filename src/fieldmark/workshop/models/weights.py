@@ -1,6 +1,8 @@
 """Pretrained weights: from a file, from the embedded packages, or from the hub, in that order. Nothing is unpickled,
 but for the embedded files, whose SHA-256 is pinned here."""
 
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -103,8 +105,10 @@ def from_hub(name: str, hub_id: str | None) -> dict[str, Tensor]:
     if not hub_id:
         raise WeightsError(f"{name} has no pretrained weights; train it with --set model.weights=none, or give a file")
     try:
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         from huggingface_hub import hf_hub_download
 
+        logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # the sentence below says it all
         path = hf_hub_download(hub_id, "model.safetensors")
     except Exception as error:  # the hub library raises many kinds, from its own to the socket's
         raise WeightsError(

@@ -13,7 +13,7 @@ from fieldmark.field.report import Shown, mistakes, model_card, write_report
 from fieldmark.field.runtime import Evaluation, Recogniser, load
 from fieldmark.field.runtime.evaluation import score_samples
 from fieldmark.types import Sample
-from fieldmark.workshop.export import Parity, check_parity, set_weights
+from fieldmark.workshop.export import Parity, check_parity, set_weights, with_notes
 from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
 from fieldmark.workshop.models import Network
 from fieldmark.workshop.train import augment, probe
@@ -55,8 +55,9 @@ def write_bundle(job: Job, partial: Path, onnx: bytes, fitted: probe.Fitted) -> 
         known = Calibration.choose(samples, job.classes, job.preprocess, max(most, PARITY_PICTURES), seed)
         parity = check_parity(job.network, onnx, known.pictures[:PARITY_PICTURES], job.recipe.bundle.precision)
         facts |= parity_facts(parity)
+        notes = {key: facts[key] for key in ("task", "classes", "preprocess", "calibration", "thresholds")}
         files = {
-            bundles.MODEL: onnx,
+            bundles.MODEL: with_notes(onnx, notes),
             bundles.WEIGHTS: weights_bytes(job.network),
             bundles.CALIBRATION: known.first(most).to_npz(),
         }
