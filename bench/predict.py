@@ -74,7 +74,7 @@ def extraction(extract: Any, preprocess: Preprocess, paths: Sequence[Path]) -> C
             os.environ["FIELDMARK_CACHE"] = folder
             wanted = [(d, p) for d, p in zip(cache.digests(paths), paths, strict=True) if isinstance(d, bytes)]
             store = cache.FeatureCache("bench", "embedding")
-            return store.extend(extract, wanted, lambda b, _: pictures.load(b, preprocess), lambda *_: None)
+            return cache.fill([store], extract, wanted, lambda b, _: pictures.load(b, preprocess), lambda *_: None)
 
     return work
 

@@ -19,7 +19,7 @@ from tests.training import BACKBONE, COLOURS, TINY, coloured, draw, trained
 
 ROOT = Path(__file__).parents[1]
 SET = [part for value in TINY for part in ("--set", value)]
-LEARN = ["--backbone", BACKBONE, *SET]
+LEARN = ["--backbone", BACKBONE, "--recipe", "quick", *SET]
 VERBS = ("train", "evaluate", "predict", "explain", "export", "models", "demo")
 
 
@@ -71,6 +71,18 @@ def refused(answer: Answer) -> str:
 def process(*words: object, **options) -> subprocess.Popen:
     command = [sys.executable, "-m", "fieldmark", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, **options)
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"import os, sys; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); sys.argv = ['fieldmark', 'train', 'x']"
+    script = f"{script}; from fieldmark.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "fieldmark: the current folder is gone or cannot be read; change to another one first (cd)"
+    ]
 
 
 # -- words

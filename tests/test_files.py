@@ -201,9 +201,9 @@ def test_the_cache_is_in_the_users_cache_folder_otherwise(monkeypatch, platform,
 
 @pytest.fixture
 def cache(tmp_path):
-    """Five files of 100 bytes; e is the oldest, a the newest."""
+    """Five shards' files of 100 bytes, named by one letter 32 times; e is the oldest, a the newest."""
     for age, name in enumerate("abcde"):
-        path = tmp_path / "cache" / ("deep" if age % 2 else "") / name
+        path = tmp_path / "cache" / ("12"[age % 2] * 32) / f"{name * 32}{('.npy', '.key')[age % 2]}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 100)
         os.utime(path, (1e9 - age, 1e9 - age))
@@ -213,32 +213,68 @@ def cache(tmp_path):
 @pytest.mark.parametrize(("limit", "kept"), [(500, "abcde"), (499, "abcd"), (300, "abc"), (250, "ab"), (0, "")])
 def test_the_cache_loses_its_oldest_files_first_and_no_more_than_needed(cache, limit, kept):
     assert files.trim_cache(cache, limit) == 500 - 100 * len(kept)
-    assert sorted(p.name for p in cache.rglob("*") if p.is_file()) == list(kept)
+    assert sorted(p.name[0] for p in cache.rglob("*") if p.is_file()) == list(kept)
 
 
 def test_a_cache_that_is_not_there_needs_no_trimming(tmp_path):
     assert files.trim_cache(tmp_path / "none", 0) == 0
 
 
-def test_trimming_counts_a_link_as_a_link_and_leaves_what_it_points_to(cache, tmp_path):
-    (tmp_path / "outside").write_bytes(b"x" * 10_000)
-    (cache / "link").symlink_to(tmp_path / "outside")
-    assert files.trim_cache(cache, 600) == 0
-    files.trim_cache(cache, 0)
-    assert (tmp_path / "outside").exists()
+FOREIGN = (
+    "notes.txt",
+    "photos/a.jpg",
+    f"{'1' * 32}/notes.txt",
+    f"{'1' * 32}/deep/{'f' * 32}.npy",
+    f"{'1' * 32}/{'f' * 32}.npz",
+    f"{'1' * 32}/{'f' * 31}.npy",
+    f"{'1' * 32}/.{'f' * 32}.npy.partial",
+    f"mine/{'f' * 32}.npy",
+    f"{'f' * 32}.npy",
+)
+
+
+def test_trimming_deletes_and_counts_only_what_fieldmark_wrote(cache):
+    for name in FOREIGN:
+        path = cache / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 10_000)
+        os.utime(path, (1, 1))
+    assert files.trim_cache(cache, 500) == 0
+    assert files.trim_cache(cache, 0) == 500
+    assert all((cache / name).exists() for name in FOREIGN)
+
+
+def test_trimming_follows_no_link(cache, tmp_path):
+    outside = tmp_path / ("3" * 32)
+    outside.mkdir()
+    (outside / f"{'f' * 32}.npy").write_bytes(b"x" * 10_000)
+    (cache / outside.name).symlink_to(outside)
+    (cache / ("1" * 32) / f"{'f' * 32}.npy").symlink_to(outside / f"{'f' * 32}.npy")
+    assert files.trim_cache(cache, 0) == 500
+    assert (outside / f"{'f' * 32}.npy").exists()
+    assert (cache / ("1" * 32) / f"{'f' * 32}.npy").is_symlink()
+
+
+def test_trimming_deletes_what_a_killed_run_left_of_a_shard(cache):
+    with files.atomic_file(cache / ("1" * 32) / f"{'f' * 32}.npy") as partial:
+        left = partial.with_name(partial.name + "z")
+    left.write_bytes(b"x" * 100)
+    (cache / ("1" * 32) / f"{'f' * 32}.npy").unlink()
+    assert files.trim_cache(cache, 0) == 600
+    assert not left.exists()
 
 
 def test_a_file_another_process_deleted_meanwhile_does_not_stop_trimming(cache, monkeypatch):
     unlink = Path.unlink
 
     def gone(self: Path, missing_ok: bool = False) -> None:
-        if self.name == "e":
+        if self.name[0] == "e":
             raise FileNotFoundError(self)
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", gone)
     assert files.trim_cache(cache, 400) == 100
-    assert not (cache / "deep" / "d").exists()
+    assert sorted(p.name[0] for p in cache.rglob("*") if p.is_file()) == list("abce")
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "missing"])

@@ -494,3 +494,25 @@ def test_every_suffix_is_of_a_format_that_is_decoded():
     Image.init()
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*pictures.FORMATS, "MPO")}
     assert known >= pictures.SUFFIXES - (set() if features.check("avif") else {".avif"})
+
+
+STRANGE_TIFF = """
+import io, sys
+from PIL import Image
+from fieldmark import pictures
+from fieldmark.errors import PictureError
+out = io.BytesIO()
+Image.new("RGB", (9, 9)).save(out, "TIFF", tiffinfo={})
+data = bytearray(out.getvalue())
+place = data.index(bytes((0x15, 1, 3, 0)))  # SamplesPerPixel, 277
+data[place + 8] = 200
+try:
+    pictures.decode(bytes(data))
+except PictureError:
+    sys.exit(7)
+"""
+
+
+def test_nothing_that_pillow_logs_of_a_strange_picture_reaches_stderr():
+    done = subprocess.run([sys.executable, "-c", STRANGE_TIFF], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (7, b"")

@@ -63,6 +63,8 @@ def test_every_block_runs_in_its_order(tmp_path: Path) -> None:
             for line in filter(None, code(text).replace("\\\n", " ").splitlines()):
                 if line.startswith("make "):
                     run(["make", "-n", *line.split()[1:]], ROOT, env)
+                elif line == ". .venv/bin/activate":
+                    assert "VENV := .venv\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
                 else:
                     run(["bash", "-ec", line], tmp_path, env)
 

@@ -24,7 +24,8 @@ def test_preprocessing_comes_back_from_its_json(size_wh, fit, resample):
     [
         (((8, 8), "sqash"), "did you mean squash"),
         (((8, 8), "pad", "bicubik"), "did you mean bicubic"),
-        (((0, 8),), "at least 1 x 1"),
+        (((0, 8),), "1 to 4096 pixels, not 0 x 8"),
+        (((8, 4097),), "1 to 4096 pixels"),
     ],
 )
 def test_preprocessing_that_cannot_be_is_refused(arguments, says):

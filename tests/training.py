@@ -38,7 +38,8 @@ def coloured(root: Path, count: int = 10, classes: tuple[str, ...] = tuple(COLOU
 
 
 def tiny_train(data: Path | str, out: Path, *more: str, **options: Any) -> Result:
-    """One training of about a second."""
+    """One training of about a second, of the linear stage unless a recipe is given."""
+    options.setdefault("recipe", "quick")
     return train(data, out, backbone=BACKBONE, settings=(*TINY, *more), **options)
 
 

@@ -1,8 +1,8 @@
 """The command `fieldmark`: one line on standard error and exit status 2 for whatever a user can mend."""
 
-import io
 import os
 import sys
+from pathlib import Path
 
 from fieldmark.errors import FieldmarkError
 
@@ -12,10 +12,14 @@ def main() -> None:
     import click
 
     from fieldmark.cli import cli
+    from fieldmark.progress import steady_streams
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what the terminal's encoding does not
-            stream.reconfigure(errors="backslashreplace")
+    steady_streams()
+    terminated = _stop_on_sigterm()
+    try:
+        Path.cwd()
+    except OSError:  # native libraries of the engines abort there, in words that say nothing
+        sys.exit(_say("the current folder is gone or cannot be read; change to another one first (cd)"))
     try:
         code = cli.main(prog_name="fieldmark", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -28,17 +32,41 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         how = "; run the same train command with --resume to go on" if sys.argv[1:2] == ["train"] else ""
         click.echo(f"fieldmark: stopped{how}", err=True)
-        code = 130
+        code = 143 if terminated else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
-        code = _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free room")
+        place = error.filename or "a file or standard output"
+        code = _say(f"{place}: {error.strerror or error}; check the place and its free room")
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _stop_on_sigterm() -> list[int]:
+    """Make SIGTERM end the work like Ctrl-C, so that nothing half done stays; the list then holds the signal."""
+    import signal
+    import threading
+
+    came: list[int] = []
+    own = os.getpid()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        if os.getpid() != own:
+            os.kill(os.getpid(), number)
+        came.append(number)
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
+    return came
+
+
 def _say(message: str) -> int:
-    sys.stderr.write(f"fieldmark: {' '.join(message.split())}\n")
+    from fieldmark.printing import visible
+
+    sys.stderr.write(f"fieldmark: {visible(' '.join(message.split()))}\n")
     return 2
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import BundleError, UsageError
-from .files import atomic_file, is_file, is_folder, sha256, write_json
+from .errors import BundleError
+from .files import is_file, is_folder, new_file, sha256, write_json
 
 FORMAT = 1
 FACTS = "bundle.json"
@@ -27,8 +27,11 @@ CALIBRATION = "calibration.npz"
 CARD = "README.md"
 ZIP_SUFFIX = ".fieldmark"
 MAX_FILES = 1_000
-MAX_FILE_BYTES = 8_000_000_000
-MAX_FACTS_BYTES = 64_000_000
+MAX_BYTES = 4_000_000_000  # all files together
+MAX_MODEL_BYTES = 2_147_483_647  # protobuf's own limit
+MAX_RATIO = 20  # unpacked to packed; weights hardly shrink
+SMALL_BYTES = 64_000_000  # below which a zip may shrink as it likes
+MAX_FACTS_BYTES = 32_000_000
 PIECE_BYTES = 1_000_000
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -47,8 +50,21 @@ class Bundle:
         """The bytes of one file of the bundle; BundleError for one that `bundle.json` does not name."""
         if name != FACTS and name not in self.facts["files"]:
             raise BundleError(f"{self.path} is incomplete: {FACTS} does not name {name}; copy the bundle again")
+        most = MAX_FACTS_BYTES if name == FACTS else self.facts["files"][name]["bytes"]
         with _open(self.path, name) as stream:
-            return stream.read()
+            data = stream.read(most + 1)
+        if not self._is_verified(name, data):
+            raise BundleError(f"{self.path}: {name} was changed since it was loaded; load the bundle again")
+        return data
+
+    def _is_verified(self, name: str, data: bytes) -> bool:
+        """Whether these are the bytes that `load` has checked: the file may have been swapped since."""
+        if name != FACTS:
+            return bool(sha256(data) == self.facts["files"][name]["sha256"])
+        try:
+            return bool(checksum(json.loads(data)) == self.facts["checksum"])
+        except (AttributeError, ValueError, RecursionError):
+            return False
 
     @property
     def task(self) -> str:
@@ -93,6 +109,9 @@ def load(place: str | Path) -> Bundle:
     if facts.get("checksum") != checksum(facts):
         raise BundleError(f"{path}: {FACTS} was changed or damaged after it was made; copy the bundle again")
     for name, entry in facts["files"].items():
+        _check_entry(path, name, entry)
+    _check_size(path, facts["files"])
+    for name, entry in facts["files"].items():
         _verify(path, name, entry)
     return Bundle(path, facts)
 
@@ -113,11 +132,23 @@ def _facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _verify(path: Path, name: str, entry: Any) -> None:
+def _check_entry(path: Path, name: str, entry: Any) -> None:
     if not _SAFE_NAME.fullmatch(name) or ".." in name:
         raise BundleError(f"{path} names a file outside the bundle ({name!r}); do not use it")
-    if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int) or entry["bytes"] > MAX_FILE_BYTES:
+    if not isinstance(entry, dict) or type(entry.get("bytes")) is not int or entry["bytes"] < 0:
         raise BundleError(f"{path}: the entry of {name} in {FACTS} is not valid; copy the bundle again")
+
+
+def _check_size(path: Path, listed: Mapping[str, Any]) -> None:
+    """BundleError before anything is read when the files, or what a zip unpacks to, are absurdly large."""
+    total = sum(entry["bytes"] for entry in listed.values())
+    if total > MAX_BYTES or listed.get(MODEL, {"bytes": 0})["bytes"] > MAX_MODEL_BYTES:
+        raise BundleError(f"{path} lists more than {MAX_BYTES // 10**9} GB, or a network over 2 GB; do not use it")
+    if total > SMALL_BYTES and is_file(path) and total > MAX_RATIO * path.stat().st_size:
+        raise BundleError(f"{path} would unpack to {total // 10**6:,} MB, {MAX_RATIO} times its size; do not use it")
+
+
+def _verify(path: Path, name: str, entry: Mapping[str, Any]) -> None:
     with _open(path, name) as stream:
         digest = _bounded_digest(stream, entry["bytes"])
     if digest != entry.get("sha256"):
@@ -138,8 +169,13 @@ def _open(path: Path, name: str) -> Iterator[IO[bytes]]:
     """A file of the bundle for reading; BundleError when it is not there, leads out of the folder or is damaged."""
     try:
         if is_file(path):
-            with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
-                yield stream
+            with zipfile.ZipFile(path) as archive:
+                if archive.getinfo(name).compress_type == zipfile.ZIP_LZMA:
+                    raise BundleError(
+                        f"{path}: {name} is packed with LZMA, whose memory has no bound; zip it otherwise"
+                    )
+                with archive.open(name) as stream:
+                    yield stream
             return
         file = path / name
         if file.is_symlink() and file.resolve().parent != path.resolve():
@@ -173,8 +209,6 @@ def checksum(facts: Mapping[str, Any]) -> str:
 
 def write_zip(bundle: Bundle, out: Path) -> None:
     """The bundle as one `*.fieldmark` zip at `out`; UsageError when `out` exists."""
-    if out.exists():
-        raise UsageError(f"{out} exists; choose another name")
-    with atomic_file(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+    with new_file(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name in (FACTS, *bundle.facts["files"]):
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), bundle.read(name))

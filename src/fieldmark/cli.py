@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from fieldmark.errors import UsageError
 if TYPE_CHECKING:
     from fieldmark.types import Prediction
 
+BEGUN = time.monotonic()
 FORMATS = ("table", "jsonl", "csv")
 EXISTING = click.Path(path_type=Path)
 
@@ -29,7 +32,8 @@ def cli() -> None:
 @click.option("--out", required=True, type=EXISTING, help="New folder for the run; its bundle is RUN/bundle.")
 @click.option("--task", default="auto", type=click.Choice(["auto", "classify"]), help="What to learn.")
 @click.option("--backbone", help="A timm name (fieldmark models lists them); default tf_efficientnet_lite0.")
-@click.option("--recipe", help="quick, or a .toml file.")
+@click.option("--budget", metavar="TIME", help="How long it may take, such as 90s, 5m or 2h.")
+@click.option("--recipe", help="quick, standard (default), thorough, scratch, or a .toml file.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value of the recipe.")
 @click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.")
 @click.option("--seed", type=int, help="Decides splits and augmentation; default 0.")
@@ -40,6 +44,7 @@ def train(
     out: Path,
     task: str,
     backbone: str | None,
+    budget: str | None,
     recipe: str | None,
     settings: tuple[str, ...],
     device: str,
@@ -71,6 +76,8 @@ def train(
             out,
             task=task,
             backbone=backbone,
+            budget=budget,
+            begun=BEGUN,
             recipe=recipe,
             settings=settings,
             device=device,
@@ -98,16 +105,20 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
     """Score BUNDLE on DATA, with 95 % intervals."""
     from fieldmark.field.runtime import evaluate as run_evaluation
     from fieldmark.field.runtime import load
+    from fieldmark.files import atomic_folder
     from fieldmark.progress import Reporter
 
     _check_new(out)
     recogniser = load(bundle)
-    with Reporter() as report:
+    with ExitStack() as stack:
+        report, partial = stack.enter_context(Reporter()), None
+        if out is not None:
+            partial = stack.enter_context(atomic_folder(out))
         evaluation = run_evaluation(recogniser, data, part, lambda done, total: report("scoring", done, total))
+        if partial is not None:
+            _write_evaluation(partial, recogniser, evaluation)
     for skip in evaluation.skipped:
-        click.echo(f"left out {skip.name}: {skip.reason}", err=True)
-    if out is not None:
-        _write_evaluation(out, recogniser, evaluation)
+        _left_out(skip.name, skip.reason)
     if as_json:
         printing.print_json(evaluation.to_json())
         return
@@ -120,38 +131,35 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
         click.echo(f"report  {out / 'report.html'}")
 
 
-def _write_evaluation(out: Path, recogniser: Any, evaluation: Any) -> None:
+def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any) -> None:
     from fieldmark.field.report import mistakes, write_report
-    from fieldmark.files import atomic_file, atomic_folder
 
-    with atomic_folder(out) as partial:
-        worst = mistakes(recogniser, evaluation)
-        write_report(partial / "report.html", facts=recogniser.bundle.facts, evaluations=[evaluation], mistakes=worst)
-        with (
-            atomic_file(partial / "predictions.csv") as table,
-            table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-        ):
-            printing.write_csv(stream, evaluation.predictions, 1)
+    worst = mistakes(recogniser, evaluation)
+    write_report(folder / "report.html", facts=recogniser.bundle.facts, evaluations=[evaluation], mistakes=worst)
+    table = folder / "predictions.csv"
+    with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        printing.write_csv(stream, evaluation.predictions, 1)
 
 
 @cli.command()
 @click.argument("bundle")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--top", default=5, type=click.IntRange(1), help="Labels a picture.")
+@click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
 def predict(bundle: str, paths: tuple[str, ...], top: int, form: str) -> None:
     """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
     from fieldmark.field.runtime import load
+    from fieldmark.pictures import expand
 
     recogniser = load(bundle)
     failed = 0
 
     def rows() -> Iterator["Prediction"]:
         nonlocal failed
-        for prediction in recogniser.predict_many(_expand(paths)):
+        for prediction in recogniser.predict_many(expand(paths)):
             failed += prediction.error is not None
             if prediction.error is not None and form != "jsonl":
-                click.echo(f"left out {prediction.path}: {prediction.error}", err=True)
+                _left_out(prediction.path, prediction.error)
             yield prediction
 
     if form == "jsonl":
@@ -165,21 +173,8 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str) -> None:
         sys.exit(1)
 
 
-def _expand(paths: tuple[str, ...]) -> Iterator[Path]:
-    """Files as given, the pictures of folders sorted by name."""
-    from fieldmark.files import is_folder
-    from fieldmark.pictures import find_pictures
-
-    for path in map(Path, paths):
-        if not is_folder(path):
-            yield path
-            continue
-        found = find_pictures(path)
-        first = next(found, None)
-        if first is None:
-            raise UsageError(f"{path} holds no pictures; name a folder of pictures or the files themselves")
-        yield first
-        yield from found
+def _left_out(name: str, reason: str) -> None:
+    click.echo(f"left out {printing.visible(name)}: {printing.visible(reason)}", err=True)
 
 
 @cli.command()
@@ -194,19 +189,24 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
     from fieldmark.field.explain.draw import explain_files
     from fieldmark.field.runtime import load
     from fieldmark.files import atomic_folder
+    from fieldmark.pictures import expand
+    from fieldmark.progress import Reporter
 
     _check_new(out)
     recogniser = load(bundle)
-    question = Question(label, against)
-    failed = 0
-    with atomic_folder(out) as partial:
-        for name, row in explain_files(recogniser, _expand(paths), partial, question):
-            failed += row["error"] is not None
-            if row["error"] is not None:
-                click.echo(f"left out {row['path']}: {row['error']}", err=True)
-            else:
-                click.echo(f"{row['path']}\t{row['label']} {row['probability']:.1%}\t{out / name}")
-    if failed:
+    sources = list(expand(paths))
+    found = []
+    with Reporter() as report, atomic_folder(out) as partial:
+        for made in explain_files(recogniser, sources, partial, Question(label, against)):
+            found.append(made)
+            report("explaining", len(found), len(sources))
+    for name, row in found:  # only now are the files where these lines say
+        if row["error"] is not None:
+            _left_out(row["path"], row["error"])
+        else:
+            said = f"{printing.visible(row['label'])} {row['probability']:.1%}"
+            click.echo(f"{printing.visible(row['path'])}\t{said}\t{printing.visible(out / name)}")
+    if any(row["error"] is not None for _, row in found):
         sys.exit(1)
 
 
@@ -217,14 +217,13 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
 def export(bundle: str, kind: str, out: Path) -> None:
     """Write BUNDLE as one file."""
     from fieldmark import bundle as bundles
-    from fieldmark.files import atomic_file
+    from fieldmark.files import new_file
 
     loaded = bundles.load(bundle)
     if kind == "zip":
         bundles.write_zip(loaded, out)
     else:
-        _check_new(out)
-        with atomic_file(out) as partial:
+        with new_file(out) as partial:
             partial.write_bytes(loaded.read(bundles.MODEL))
     click.echo(str(out))
 
@@ -263,5 +262,7 @@ def demo(out: Path) -> None:
 
 
 def _check_new(out: Path | None, otherwise: str = "") -> None:
-    if out is not None and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if out is None or (not out.exists() and not out.is_symlink()):
+        return
+    if not out.is_dir() or any(out.iterdir()):
         raise UsageError(f"{out} exists; choose another --out{otherwise}")

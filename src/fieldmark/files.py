@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,27 +16,32 @@ from .errors import UsageError
 
 CACHE_LIMIT_BYTES = 5_000_000_000
 PARTIAL = ".partial-"
+_CACHE_FOLDER = re.compile(r"[0-9a-f]{32}")
+_CACHE_FILE = re.compile(rf"[0-9a-f]{{32}}\.(npy|key)|\.[0-9a-f]{{32}}\.(npy|key){re.escape(PARTIAL)}\w+")
 
 
 @contextlib.contextmanager
-def _beside(path: Path, folder: bool) -> Iterator[Path]:
-    """A partial file or folder beside `path`, renamed to it when the block ends well and removed otherwise."""
+def _beside(path: Path, folder: bool, new: bool = False) -> Iterator[Path]:
+    """A partial file or folder beside `path`, renamed to it when the block ends well and removed otherwise.
+
+    An empty folder that is there already is filled: it may be one that cannot be renamed to, as where a disk is
+    mounted. `new`: the file must not be there, even if someone makes it meanwhile.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.name[:40]}{PARTIAL}"
-        if folder:
-            partial = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
-            partial.chmod(0o777 & ~_umask())
-        else:
-            handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
-            os.close(handle)
-            partial = Path(name)
-            partial.chmod(0o666 & ~_umask())
+        partial = _partial_folder(path) if folder else _partial_file(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another place") from error
     try:
         yield partial
-        partial.replace(path)
+        if folder and partial.parent == path:
+            _move_up(partial)
+        elif new:
+            _link(partial, path)
+        else:
+            partial.replace(path)
+    except BrokenPipeError:  # of standard output: the place is not to blame
+        raise
     except OSError as error:
         if str(error.filename).startswith(str(partial)) or (error.filename is None and error.errno is not None):
             raise UsageError(
@@ -48,6 +53,44 @@ def _beside(path: Path, folder: bool) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def _partial_folder(path: Path) -> Path:
+    inside = is_folder(path)
+    if inside and any(path.iterdir()):
+        raise UsageError(f"cannot write {path}: it is not empty; choose another place")
+    place = path if inside else path.parent
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}{PARTIAL}", dir=place))
+    partial.chmod(0o777 & ~_umask())
+    return partial
+
+
+def _partial_file(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}{PARTIAL}", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    partial.chmod(0o666 & ~_umask())
+    return partial
+
+
+def _move_up(partial: Path) -> None:
+    """Everything in `partial` into the folder that holds it, which must have stayed empty otherwise."""
+    if [*partial.parent.iterdir()] != [partial]:
+        raise UsageError(f"cannot write {partial.parent}: it is no longer empty; choose another place")
+    for entry in sorted(partial.iterdir()):
+        entry.rename(partial.parent / entry.name)
+
+
+def _link(partial: Path, path: Path) -> None:
+    """`partial` under its final name as well; UsageError, never overwriting, when there is something."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise UsageError(f"{path} exists; choose another name") from None
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise UsageError(f"{path} exists; choose another name") from None
+        partial.replace(path)
 
 
 def _umask() -> int:
@@ -69,6 +112,13 @@ def is_folder(path: Path) -> bool:
 def atomic_file(path: Path) -> contextlib.AbstractContextManager[Path]:
     """Context giving a partial file to write, which becomes `path` at the end; raises UsageError if that cannot be."""
     return _beside(path, folder=False)
+
+
+def new_file(path: Path) -> contextlib.AbstractContextManager[Path]:
+    """As `atomic_file`, but UsageError when something of that name is there, before or after the block."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists; choose another name")
+    return _beside(path, folder=False, new=True)
 
 
 def atomic_folder(path: Path) -> contextlib.AbstractContextManager[Path]:
@@ -113,19 +163,41 @@ def cache_folder() -> Path:
 
 
 def trim_cache(folder: Path, limit_bytes: int = CACHE_LIMIT_BYTES) -> int:
-    """Delete the longest unused files below a cache `folder` until it holds at most `limit_bytes`; the bytes freed."""
-    found = []
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            state = path.lstat()
-            if not stat.S_ISDIR(state.st_mode):
-                found.append((state.st_mtime, state.st_size, path))
+    """Delete the longest unused shards below a cache `folder` until they hold at most `limit_bytes`; the bytes freed.
+
+    A shard is a file `NAME/NAME.npy` or `.key`, NAMEs 32 hexadecimal digits, or what a killed run left of one. Nothing
+    else is counted or deleted, and no link is followed.
+    """
+    found = sorted(
+        (state.st_mtime, state.st_size, entry.path)
+        for place in _entries(folder)
+        if _CACHE_FOLDER.fullmatch(place.name) and place.is_dir(follow_symlinks=False)
+        for entry in _entries(Path(place.path))
+        if _CACHE_FILE.fullmatch(entry.name) and (state := _state(entry)) is not None
+    )
     excess = sum(size for _, size, _ in found) - limit_bytes
     freed = 0
-    for _, size, path in sorted(found):
+    for _, size, path in found:
         if freed >= excess:
             break
         with contextlib.suppress(OSError):
-            path.unlink()
+            Path(path).unlink()
             freed += size
     return freed
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds; nothing when it cannot be read or is gone."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _state(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """The state of a regular file; None for anything else and for what is gone meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False) if entry.is_file(follow_symlinks=False) else None
+    except OSError:
+        return None

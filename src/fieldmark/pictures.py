@@ -5,9 +5,11 @@ needed is decoded at a half, quarter or eighth of its size, never below twice th
 """
 
 import io
+import logging
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +40,17 @@ _RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
-# A PictureError says what makes a picture unusable; Pillow's warnings tell of what does not, and would fill stderr.
+# A PictureError says what makes a picture unusable; Pillow's own words tell of what does not, and would fill stderr.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # without any handler, errors go to stderr
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A folder among the inputs that gives no pictures, and why, in one sentence."""
+
+    path: Path
+    reason: str
 
 
 def find_pictures(folder: Path) -> Iterator[Path]:
@@ -47,30 +58,61 @@ def find_pictures(folder: Path) -> Iterator[Path]:
 
     Raises UsageError for a folder that cannot be read.
     """
-    seen: set[Path] = set()
+    for found in walk_pictures(folder):
+        if isinstance(found, Unusable):
+            raise UsageError(f"{found.path} {found.reason}; allow it or choose another folder")
+        yield found
 
-    def walk(place: Path) -> Iterator[Path]:
-        real = place.resolve()
-        if real in seen:
-            return
-        seen.add(real)
-        for entry in list_folder(place):
-            if entry.name.startswith("."):
-                continue
-            if is_folder(entry):
-                yield from walk(entry)
-            elif entry.suffix.lower() in SUFFIXES:
-                yield entry
 
-    yield from walk(folder)
+def walk_pictures(folder: Path) -> Iterator[Path | Unusable]:
+    """As `find_pictures`, but a folder that cannot be read is Unusable and does not stop the others."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [iter([folder])]  # not a recursion: folders can be nested deeper than Python's calls
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+        elif entry.name.startswith(".") and entry != folder:
+            continue
+        elif entry == folder or is_folder(entry):
+            try:
+                state = entry.stat()
+                if (state.st_dev, state.st_ino) not in seen:
+                    seen.add((state.st_dev, state.st_ino))
+                    waiting.append(iter(_entries(entry)))
+            except OSError as error:
+                yield Unusable(entry, f"cannot be read: {error.strerror}")
+        elif entry.suffix.lower() in SUFFIXES:
+            yield entry
+
+
+def expand(paths: Sequence[str]) -> Iterator[str | Path | Unusable]:
+    """Files as given, the pictures of folders sorted by name; a folder that gives none is Unusable.
+
+    Raises UsageError when such a folder is all that was named.
+    """
+    for path in paths:
+        if not path or not is_folder(Path(path)):
+            yield path
+            continue
+        found = walk_pictures(Path(path))
+        first = next(found, None) or Unusable(Path(path), "holds no pictures")
+        if len(paths) == 1 and isinstance(first, Unusable) and first.path == Path(path):
+            raise UsageError(f"{path} {first.reason}; name a folder of pictures or the files themselves")
+        yield first
+        yield from found
 
 
 def list_folder(folder: Path) -> list[Path]:
     """What a folder holds, sorted by name; UsageError when it cannot be read."""
     try:
-        return sorted(folder.iterdir(), key=lambda p: p.name)
+        return _entries(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}; allow it or choose another folder") from error
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda p: p.name)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 TOP = 5  # of fewer classes it says nothing
 NAMES_SHOWN = 5
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # controls, line ends, bidirectional
+
+
+def visible(text: object) -> str:
+    """`text` on one line, with what would steer a terminal written out: "\\n", "\\x1b"."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def count(number: int, what: str) -> str:
@@ -25,7 +32,7 @@ def some(names: Iterable[str]) -> str:
     """The first names, and how many more there are."""
     listed = list(names)
     more = len(listed) - NAMES_SHOWN
-    return ", ".join(listed[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(visible(name) for name in listed[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def write_csv(stream: TextIO, predictions: Iterable["Prediction"], top: int) -> None:
@@ -44,8 +51,8 @@ def print_table(predictions: Iterable["Prediction"], top: int) -> None:
     for p in predictions:
         if p.error is not None:
             continue
-        said = "   ".join(f"{s.label} {s.probability:.1%}" for s in p.labels[:top])
-        click.echo(f"{p.path}\t{'unsure: ' if p.unsure else ''}{said}")
+        said = "   ".join(f"{visible(s.label)} {s.probability:.1%}" for s in p.labels[:top])
+        click.echo(f"{visible(p.path)}\t{'unsure: ' if p.unsure else ''}{said}")
 
 
 def summary(scores: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .errors import UsageError, unknown_name
 
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
+MAX_SIDE = 4096  # of a network's input, in pixels: a picture of it takes 50 MB
 
 Fit = Literal["squash", "crop", "pad"]
 Resample = Literal["bilinear", "bicubic", "lanczos", "box"]
@@ -34,8 +35,9 @@ class Preprocess:
             raise UsageError(unknown_name("fit", self.fit, get_args(Fit)))
         if self.resample not in get_args(Resample):
             raise UsageError(unknown_name("resample", self.resample, get_args(Resample)))
-        if min(self.size_wh) < 1:
-            raise UsageError(f"the input size must be at least 1 x 1, not {self.size_wh[0]} x {self.size_wh[1]}")
+        if min(self.size_wh) < 1 or max(self.size_wh) > MAX_SIDE:
+            width, height = self.size_wh
+            raise UsageError(f"a side of the input must have 1 to {MAX_SIDE} pixels, not {width} x {height}")
 
     def to_json(self) -> dict[str, Any]:
         return {"size_wh": list(self.size_wh), "fit": self.fit, "resample": self.resample}

@@ -166,3 +166,12 @@ def test_multi_label_samples_are_split_by_their_set_of_labels():
 
 def test_a_rule_says_itself_in_json():
     assert SplitRule(**SplitRule(3, 0.1, 0.2).to_json()) == SplitRule(3, 0.1, 0.2)
+
+
+def test_a_group_that_given_splits_tear_apart_is_refused():
+    def rows(*pairs):
+        return Index("x", tuple(Sample(Path(f"{i}"), f"{i}", ("a",), part, g) for i, (g, part) in enumerate(pairs)))
+
+    with pytest.raises(DataError, match=r"group 'g' is in train \(0\) and in test \(2\); put it into one part"):
+        split(rows(("g", "train"), ("h", "test"), ("g", "testing")), SplitRule())
+    split(rows(("g", "train"), ("h", "test"), ("g", "training"), (None, "test"), (None, "train")), SplitRule())

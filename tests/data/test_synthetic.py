@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import time
 from itertools import combinations
 from pathlib import Path
 
@@ -245,6 +247,59 @@ def test_a_set_that_lost_a_picture_is_not_passed_off_as_whole(tmp_path: Path) ->
         render_field_guide(folder, per_class=(1, 0, 0))
 
 
+def small_cache(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache in `place` for a set of ten pictures."""
+    monkeypatch.setenv("FIELDMARK_CACHE", str(place))
+    whole = synthetic.guide.render_field_guide
+    monkeypatch.setattr(
+        synthetic.guide,
+        "render_field_guide",
+        lambda out, *, progress=None: whole(out, per_class=(1, 0, 0), progress=progress),
+    )
+
+
+DAMAGE = {
+    "half the labels": ("labels.csv", lambda data: data[: len(data) // 2]),
+    "other labels": ("labels.csv", lambda data: data.replace(b"train", b"trawn", 1)),
+    "half the boxes": ("boxes.json", lambda data: data[: len(data) // 2]),
+    "no facts": ("field-guide.json", lambda data: b""),
+    "an empty picture": ("pictures", lambda data: b""),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_set_is_not_passed_off_as_whole_and_the_cached_one_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    small_cache(tmp_path, monkeypatch)
+    folder = cached_field_guide()
+    before = contents(folder)
+    name, damage = DAMAGE[kind]
+    path = sorted((folder / name).iterdir())[0] if name == "pictures" else folder / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"no longer complete|no field guide"):
+        synthetic.guide.render_field_guide(folder)
+    assert contents(cached_field_guide()) == before
+
+
+def test_what_killed_drawings_left_is_removed_and_a_drawing_that_goes_on_is_not(tmp_path: Path) -> None:
+    parts = {age: tmp_path / f".set.{age:032x}.part" for age in (0, 10_000)}
+    mine = tmp_path / ".other.part"
+    for age, part in {**parts, 20_000: mine}.items():
+        (part / "pictures").mkdir(parents=True)
+        for place in (part / "pictures", part):
+            os.utime(place, (time.time() - age, time.time() - age))
+    render_field_guide(tmp_path / "set", per_class=(1, 0, 0))
+    assert {p.name for p in tmp_path.iterdir()} == {"set", parts[0].name, mine.name}
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot write the field guide to .*; set FIELDMARK_CACHE"):
+        cached_field_guide()
+
+
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     assert (render_field_guide(tmp_path / "set", per_class=(1, 0, 0)) / "labels.csv").is_file()
@@ -267,13 +322,7 @@ def test_progress_is_told_and_ends_with_the_total(tmp_path: Path) -> None:
 
 
 def test_the_cached_set_is_drawn_once_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path))
-    whole = synthetic.guide.render_field_guide
-    monkeypatch.setattr(
-        synthetic.guide,
-        "render_field_guide",
-        lambda out, *, progress=None: whole(out, per_class=(1, 0, 0), progress=progress),
-    )
+    small_cache(tmp_path, monkeypatch)
     folder = cached_field_guide()
     before = contents(folder)
     (folder / "labels.csv").unlink()

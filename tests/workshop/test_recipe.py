@@ -6,9 +6,9 @@ from fieldmark.errors import UsageError
 from fieldmark.workshop.recipe import PRESETS, Recipe, check, keys, load_recipe, with_value
 
 
-def test_the_default_recipe_is_quick_and_passes_its_own_check():
-    assert load_recipe() == load_recipe("quick") == PRESETS["quick"]()
-    assert check(load_recipe()) == Recipe()
+def test_the_default_recipe_is_standard_and_passes_its_own_check():
+    assert load_recipe() == load_recipe("standard") == PRESETS["standard"]()
+    assert check(load_recipe("quick")) == Recipe()
 
 
 def test_every_key_can_be_set_to_its_own_value():
@@ -129,3 +129,19 @@ def test_a_toml_file_that_is_not_there_or_no_text_is_refused(tmp_path):
 def test_an_unknown_preset_names_the_near_one():
     with pytest.raises(UsageError, match=r"did you mean quick\? \(or a \.toml file\)"):
         load_recipe("quik")
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5000 + "]" * 5000, "seed = " + "9" * 5000, f"seed = 0x{'f' * 5000}", f"{'a.' * 5000}b = 1"]
+)
+def test_a_toml_file_that_python_chokes_on_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"cannot be read|seed takes a whole number") as caught:
+        load_recipe(str(tmp_path / "r.toml"))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_pipe_or_an_impossible_name_is_no_recipe(fifo):
+    for name in (str(fifo("r.toml")), "a\0b.toml"):
+        with pytest.raises(UsageError, match="cannot be read: no such file"):
+            load_recipe(name)

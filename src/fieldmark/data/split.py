@@ -39,8 +39,8 @@ class SplitRule:
 def split(index: Index, rule: SplitRule) -> Index:
     """The index with every sample in "train", "val" or "test".
 
-    Samples of one `group` stay together. Raises DataError when a split is unknown, given for some samples only, or
-    when nothing is left to train on.
+    Samples of one `group` stay together. Raises DataError when a split is unknown or given for some samples only, when
+    a group is in two splits, or when nothing is left to train on.
     """
     index = named(index)
     given = {s.split for s in index.samples}
@@ -49,10 +49,23 @@ def split(index: Index, rule: SplitRule) -> Index:
     found = {name for name in given if name}
     if found and "train" not in found:
         raise DataError(f"the data has {' and '.join(sorted(found))} but no train part to learn from; name one 'train'")
+    _check_groups(index)
     if not found:
         index = index.with_samples(replace(s, split="train") for s in index.samples)
     fractions = {name: getattr(rule, name) for name in ("test", "val") if name not in found}
     return _carve(index, fractions, rule.seed)
+
+
+def _check_groups(index: Index) -> None:
+    """DataError when given splits tear a group apart: what was learned from one part would be tested on another."""
+    first: dict[str, Sample] = {}
+    for sample in index.samples:
+        if sample.group is not None and first.setdefault(sample.group, sample).split != sample.split:
+            before = first[sample.group]
+            raise DataError(
+                f"group {sample.group!r} is in {before.split} ({before.name}) and in {sample.split} ({sample.name}); "
+                "put it into one part, or leave the column group or split out"
+            )
 
 
 def named(index: Index) -> Index:

@@ -1,12 +1,13 @@
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from fieldmark.data import open_data
 from fieldmark.data.index import class_names
 from fieldmark.data.sources.folder import open_folder
-from fieldmark.errors import DataError
+from fieldmark.errors import DataError, UsageError
 from tests.making import class_folders, write_picture
 
 
@@ -134,3 +135,39 @@ def test_empty_parts_say_what_to_give(tmp_path):
         (tmp_path / part / "ash").mkdir(parents=True)
     with pytest.raises(DataError, match="holds no pictures"):
         open_folder(tmp_path)
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """Makes folders unreadable, for root too."""
+    shut: set[Path] = set()
+    listed = Path.iterdir
+
+    def refuse(self: Path):
+        if self in shut:
+            raise PermissionError(13, "Permission denied", str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    return shut.add
+
+
+def test_a_folder_deep_down_that_cannot_be_read_is_left_out_in_one_line(tmp_path, locked):
+    class_folders(tmp_path, {"ash": 1, "oak": 1})
+    write_picture(tmp_path / "ash" / "day 1" / "x.png")
+    locked(tmp_path / "ash" / "day 1")
+    index = open_data(tmp_path)
+    assert names(index) == ["ash/000.png", "oak/000.png"]
+    (left,) = index.skipped
+    assert (left.name, left.reason) == ("ash/day 1", "the folder cannot be read: Permission denied")
+
+
+def test_a_part_that_cannot_be_read_or_nothing_left_is_an_error(tmp_path, locked):
+    class_folders(tmp_path / "parts" / "train", {"ash": 1, "oak": 1})
+    locked(tmp_path / "parts" / "train")
+    with pytest.raises(UsageError, match="train cannot be read: Permission denied"):
+        open_data(tmp_path / "parts")
+    class_folders(tmp_path / "data", {"ash": 1})
+    locked(tmp_path / "data" / "ash")
+    with pytest.raises(DataError, match="the first of 1 left out: ash: the folder cannot be read"):
+        open_data(tmp_path / "data")

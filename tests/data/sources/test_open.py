@@ -23,6 +23,14 @@ def test_what_is_not_there_says_what_to_give(tmp_path, monkeypatch, name):
         open_data(name)
 
 
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    class_folders(tmp_path, {"ash": 1})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="DATA is empty; give a folder"):
+        open_data("")
+    assert len(open_data(".").samples) == 1
+
+
 def test_a_misspelt_name_gets_the_near_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="did you mean field-guide"):

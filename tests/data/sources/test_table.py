@@ -162,8 +162,52 @@ def test_text_that_is_no_utf_8_is_refused(place, data):
 
 
 def test_a_huge_field_is_refused(place):
-    with pytest.raises(DataError, match="cannot be read as a table: field larger than field limit"):
+    with pytest.raises(DataError, match="line 2 has a cell of more than 131,072 characters; leave its column out"):
         open_table(table(place, f"path,label\na.png,{'x' * 200_000}\n"))
+
+
+@pytest.mark.parametrize("end", ["", 'z.png,"elm"\n', 'z.png,elm"\n'])
+def test_a_quote_that_is_never_closed_swallows_no_rows(place, end):
+    rows = "".join(f"{name}.png,x\n" for name in "bcd" * 10)
+    with pytest.raises(DataError, match=r"t\.csv: a quote in line 3 is not closed within 10 lines; close it"):
+        open_table(table(place, f'path,label\na.png,x\n"a.png,x\n{rows}{end}'))
+
+
+def test_a_quote_open_at_the_end_of_the_file_is_refused(place):
+    with pytest.raises(DataError, match="a quote in line 3 is not closed"):
+        open_table(table(place, 'path,label\na.png,x\nb.png,"oak\n'))
+
+
+def test_quotes_that_do_not_match_are_refused_with_the_line(place):
+    with pytest.raises(DataError, match=r"the quotes in line 2 do not match .*; double a quote inside quotes"):
+        open_table(table(place, 'path,label\na.png,"a "tree" of"\n'))
+
+
+@pytest.mark.parametrize("header", ["path,label,label", "path,label,path", "path,Label,label ", "path,label,mask,mask"])
+def test_a_column_twice_is_refused(place, header):
+    with pytest.raises(DataError, match="has more than one column"):
+        open_table(table(place, header + "\na.png,ash,oak,\n"))
+
+
+def test_other_columns_may_have_one_name(place):
+    assert pairs(open_table(table(place, "path,label,,,x,x\na.png,ash,1,2,3,4\n"))) == [("a.png", "ash")]
+
+
+def test_a_file_with_two_labels_under_two_names_is_refused(place):
+    (place / "link.png").symlink_to("a.png")
+    for other in (f"{place}/a.png", "link.png", "../" + place.name + "/a.png"):
+        with pytest.raises(DataError, match=r"\(the same file as a\.png\) is .*ash.* in line 2 and .*oak.* in line 3"):
+            open_table(table(place, f"path,label\na.png,ash\n{other},oak\n"))
+        index = open_table(table(place, f"path,label\na.png,ash\n{other},ash\n"))
+        assert reasons(index) == [(index.skipped[0].name, "line 3 repeats line 2")]
+
+
+def test_hard_links_are_files_of_their_own(place):
+    (place / "twin.png").hardlink_to(place / "a.png")
+    assert pairs(open_table(table(place, "path,label\na.png,ash\ntwin.png,oak\n"))) == [
+        ("a.png", "ash"),
+        ("twin.png", "oak"),
+    ]
 
 
 def test_nul_bytes_never_crash(place):
@@ -222,6 +266,52 @@ def test_parquet_without_the_columns_or_broken_is_refused(place):
     for data in (b"", b"PAR1", b"not parquet at all"):
         with pytest.raises(DataError, match="cannot be read as Parquet"):
             open_table(table(place, data, "t.parquet"))
+
+
+def test_nan_in_parquet_is_missing(place):
+    columns = {"path": ["a.png", "b.png"], "label": [float("nan"), 2.5]}
+    parquet.write_table(pyarrow.table(columns), place / "t.parquet")
+    index = open_table(place / "t.parquet")
+    assert pairs(index) == [("b.png", "2.5")]
+    assert reasons(index) == [("a.png", "the row has no label")]
+
+
+ODD = {
+    "no utf-8": pyarrow.array([b"\xff", b"b"]).view(pyarrow.utf8()),
+    "far date": pyarrow.array([2**62, 0], pyarrow.timestamp("us")),
+    "time zone": pyarrow.array([0, 1], pyarrow.timestamp("s", "No/Where")),
+    "struct": pyarrow.array([{"a": 1}, {"a": 2}]),
+    "lists": pyarrow.array([["ash"], ["oak"]]),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_labels_in_parquet_that_are_no_text_are_refused_in_one_sentence(place, kind):
+    parquet.write_table(pyarrow.table({"path": ["a.png", "b.png"], "label": ODD[kind]}), place / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: the column label .* as text") as caught:
+        open_table(place / "t.parquet")
+    assert "\n" not in str(caught.value)
+
+
+def test_columns_of_parquet_that_nobody_asked_for_are_not_read(place):
+    columns = {"path": ["a.png", "b.png"], "label": ["ash", "oak"], "seen": ODD["far date"], "more": ODD["struct"]}
+    parquet.write_table(pyarrow.table(columns), place / "t.parquet")
+    assert pairs(open_table(place / "t.parquet")) == [("a.png", "ash"), ("b.png", "oak")]
+
+
+def test_bytes_in_parquet_are_file_names(place):
+    odd = os.fsdecode(b"odd\xff.png")
+    write_picture(place / odd)
+    columns = {"path": pyarrow.array([b"odd\xff.png", b"a.png"]), "label": pyarrow.array([b"ash", b"oak"])}
+    parquet.write_table(pyarrow.table(columns), place / "t.parquet")
+    assert pairs(open_table(place / "t.parquet")) == [(odd, "ash"), ("a.png", "oak")]
+
+
+def test_a_column_of_parquet_twice_is_refused(place):
+    names = ["path", "label", "Label"]
+    parquet.write_table(pyarrow.table([["a.png"], ["ash"], ["oak"]], names), place / "t.parquet")
+    with pytest.raises(DataError, match="more than one column label"):
+        open_table(place / "t.parquet")
 
 
 def test_parquet_without_pyarrow_says_what_to_install(place, monkeypatch):

@@ -57,7 +57,7 @@ def test_power_keeps_the_sign(exponent):
 
 def test_the_torch_engine_gives_what_the_network_gives(network, seen):
     pictures, outputs = seen
-    found = TorchEngine(network, torch.device("cpu")).run(pictures.numpy(), ("embedding", "logits"))
+    found = TorchEngine(network, OUTPUTS, torch.device("cpu")).run(pictures.numpy(), ("embedding", "logits"))
     assert set(found) == {"embedding", "logits"}
     np.testing.assert_allclose(found["logits"], outputs["logits"], atol=1e-4)
     assert found["embedding"].dtype == np.float32

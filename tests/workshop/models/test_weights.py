@@ -121,8 +121,22 @@ def test_broken_safetensors_are_refused(tmp_path, content):
 def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     for name in ("none.safetensors", "folder.safetensors"):
-        with pytest.raises(WeightsError, match="cannot be read"):
+        with pytest.raises(WeightsError, match=r"cannot be read|is a folder; give the"):
             create_backbone("test_resnet", str(tmp_path / name))
+
+
+def test_a_pipe_of_weights_is_not_waited_for(fifo):
+    with pytest.raises(WeightsError, match="no such file"):
+        weights.from_file(fifo("w.safetensors"))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, bad):
+    state = timm.create_model("test_resnet").state_dict()
+    state["conv1.0.weight"].view(-1)[5] = bad
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"is damaged: conv1\.0\.weight holds numbers that are not finite"):
+        create_backbone("test_resnet", str(tmp_path / "w.safetensors"))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -170,6 +184,33 @@ def test_without_network_the_error_names_the_three_ways(tmp_path, monkeypatch):
     assert "tf_efficientnet_lite0" in said
     assert "a machine with network" in said
     assert "\n" not in said
+
+
+def test_an_unreachable_hub_is_asked_once_and_quietly(tmp_path, monkeypatch, caplog, capfd):
+    asked = []
+
+    def no(*args, **kwargs):
+        asked.append(args)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"waits {seconds} s to try again"))
+    with pytest.raises(WeightsError, match="the hub cannot be reached"):
+        weights.from_hub("resnet10t", "timm/resnet10t.c3_in1k")
+    assert len(asked) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_hub_library_keeps_is_taken_without_the_hub(tmp_path, monkeypatch):
+    kept = tmp_path / "models--me--net"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("abc")
+    (kept / "snapshots" / "abc").mkdir(parents=True)
+    save_file({"x": torch.ones(2)}, kept / "snapshots" / "abc" / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: pytest.fail("the hub was asked"))
+    assert torch.equal(weights.from_hub("net", "me/net")["x"], torch.ones(2))
 
 
 def test_a_network_that_nobody_trained_says_so():

@@ -1,5 +1,6 @@
 """Features are computed once, found by content, and a damaged or missing shard is one that is not there."""
 
+import errno
 import importlib
 import os
 import shutil
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from fieldmark import pictures
+from fieldmark.errors import UsageError
 from fieldmark.types import Preprocess
 from fieldmark.workshop.train import cache as room
-from fieldmark.workshop.train.cache import FeatureCache, digests
+from fieldmark.workshop.train.cache import FeatureCache, digests, fill
 from tests.training import draw
 
 PREPROCESS = Preprocess((8, 8))
@@ -49,7 +51,8 @@ def extend(paths, key="net", engine=None):
     cache = FeatureCache(key, "embedding")
     keys = digests(paths)
     ticks = []
-    errors = cache.extend(
+    errors = fill(
+        [cache],
         engine,
         list(zip(keys, paths, strict=True)),
         lambda data, digest: pictures.load(data, PREPROCESS),
@@ -137,6 +140,16 @@ DAMAGE = {
     "flat": lambda shard: np.save(shard, np.zeros(4, np.float16)),
     "other type": lambda shard: np.save(shard, np.zeros((4, 3), np.float64)),
     "gone": lambda shard: shard.unlink(),
+    "zeros": lambda shard: shard.write_bytes(shard.read_bytes()[:128] + bytes(shard.stat().st_size - 128)),
+    "nan": lambda shard: shard.write_bytes(shard.read_bytes()[:128] + b"\xff" * (shard.stat().st_size - 128)),
+    "one bit": lambda shard: shard.write_bytes(shard.read_bytes()[:-1] + bytes([shard.read_bytes()[-1] ^ 1])),
+    "other width": lambda shard: np.save(shard, np.zeros((4, 7), np.float16)),
+    "no checksum": lambda shard: shard.with_suffix(".key").write_bytes(shard.with_suffix(".key").read_bytes()[:-4]),
+    "keys swapped": lambda shard: shard.with_suffix(".key").write_bytes(
+        (raw := shard.with_suffix(".key").read_bytes())[16:32] + raw[:16] + raw[32:]
+    ),
+    "a folder": lambda shard: (shard.unlink(), shard.mkdir()),
+    "a pipe": lambda shard: (shard.with_suffix(".key").unlink(), os.mkfifo(shard.with_suffix(".key"))),
     "keys cut": lambda shard: shard.with_suffix(".key").write_bytes(b"123"),
     "keys empty": lambda shard: shard.with_suffix(".key").write_bytes(b""),
     "keys gone": lambda shard: shard.with_suffix(".key").unlink(),
@@ -151,6 +164,50 @@ def test_a_damaged_shard_is_computed_again(paths, kind):
     cache, keys, _, seen = extend(paths)
     assert seen == 10
     np.testing.assert_array_equal(cache.rows(keys), expected(paths))
+
+
+def test_a_shard_of_another_width_than_the_others_is_computed_again(paths, monkeypatch):
+    cache, keys, _, _ = extend(paths)
+    monkeypatch.setattr(room, "SHARD_ROWS", 2)
+    odd = [bytes(16)]
+    cache.write(odd, [np.zeros(7, np.float16)])
+    again, _, _, seen = extend(paths)
+    assert seen == 0
+    assert odd[0] not in again
+    np.testing.assert_array_equal(again.rows(keys), expected(paths))
+
+
+def test_an_answer_that_is_not_finite_is_an_error_of_its_picture(paths):
+    class Broken(Counting):
+        def run(self, batch, outputs):
+            found = super().run(batch, outputs)
+            found["embedding"][batch.mean((1, 2))[:, 0] > 150] = np.nan
+            return found
+
+    cache, keys, errors, _ = extend(paths, engine=Broken())
+    assert errors
+    assert all("is not finite" in sentence for sentence in errors.values())
+    assert np.isfinite(cache.rows([k for k in keys if k not in errors])).all()
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_anything_is_computed(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "cache", "/proc/fieldmark"):
+        monkeypatch.setenv("FIELDMARK_CACHE", str(place))
+        with pytest.raises(UsageError, match=f"the cache folder {place} cannot be written .*; set FIELDMARK_CACHE"):
+            room.check_writable()
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "new"))
+    room.check_writable()
+    assert not list(room.feature_folder().iterdir())
+
+
+def test_a_cache_that_fills_up_says_where_it_is(paths, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(room.np, "save", full)
+    with pytest.raises(UsageError, match=r"cache cannot be written \(No space left on device\); set FIELDMARK_CACHE"):
+        extend(paths)
 
 
 def test_unusable_pictures_are_reported_and_keep_nothing_from_the_others(paths):

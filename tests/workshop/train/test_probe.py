@@ -8,6 +8,7 @@ import pytest
 
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.models import Network, create_backbone
+from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.recipe import AugmentRecipe, Recipe
 from fieldmark.workshop.train import probe
 from fieldmark.workshop.train.device import TorchEngine
@@ -71,7 +72,7 @@ def test_the_key_of_features_names_all_that_they_depend_on():
 
     torch.manual_seed(0)
     network = Network(create_backbone("test_resnet", "none", 32), 3)
-    engine = TorchEngine(network, torch.device("cpu"))
+    engine = TorchEngine(network, OUTPUTS, torch.device("cpu"))
     base = extractor_key(network, engine, Preprocess((32, 32)))
     assert base == extractor_key(network, engine, Preprocess((32, 32)))
     others = {

@@ -16,8 +16,11 @@ import pytest
 from fieldmark import bundle as bundles
 from fieldmark.errors import DataError, FieldmarkError, UsageError, WeightsError
 from fieldmark.field.runtime import load
+from fieldmark.progress import SENTENCE
 from fieldmark.workshop.train import run as run_room
+from fieldmark.workshop.train import stages as stages_room
 from fieldmark.workshop.train import train
+from fieldmark.workshop.train.journal import Journal
 from tests.making import write_picture
 from tests.training import BACKBONE, COLOURS, TINY, bundle_bytes, coloured, draw, events, tiny_train, trained
 
@@ -46,7 +49,14 @@ def rows_of(data: Path) -> list[tuple[str, str]]:
 
 def test_the_run_folder_holds_what_the_contract_names(run):
     _, result = run
-    assert {p.name for p in result.run.iterdir()} == {"bundle", "log.jsonl", "recipe.json", "report.html", "split.csv"}
+    assert {p.name for p in result.run.iterdir()} == {
+        "bundle",
+        "log.jsonl",
+        "plan.json",
+        "recipe.json",
+        "report.html",
+        "split.csv",
+    }
     assert {p.name for p in result.bundle.iterdir()} == {
         "bundle.json",
         "model.onnx",
@@ -92,7 +102,7 @@ def test_split_csv_names_every_picture_once_with_its_part(run):
 def test_the_log_tells_the_story_and_ends_with_scores(run):
     _, result = run
     told = events(result.run)
-    assert [e["event"] for e in told if e["event"] != "step"] == ["begin", "head", "end"]
+    assert [e["event"] for e in told if e["event"] not in ("step", "note")] == ["begin", "head", "end"]
     assert told[-1]["scores"]["test"] == result.scores["test"]["accuracy"]
 
 
@@ -235,7 +245,25 @@ def _only_in_val(data: Path) -> None:
     coloured(data / "val", 2, ("ash", "cedar"))
 
 
+def _two_coarse(data: Path) -> None:
+    rows = rows_of(coloured(data / "pics", 3))
+    (data / "labels.csv").write_text("path,label,coarse\n" + "".join(f"{p},{c},{p[-5]}\n" for p, c in rows))
+
+
+def _torn(data: Path) -> None:
+    rows = rows_of(coloured(data / "pics", 3))
+    part = {"0": "train", "1": "val", "2": "test"}
+    text = "".join(f"{p},{c},{part[p[-5]]},all\n" for p, c in rows)
+    (data / "labels.csv").write_text("path,label,split,group\n" + text)
+
+
+def _unread(data: Path) -> None:
+    for path in coloured(data, 4).glob("beech/*"):
+        path.write_bytes(b"broken")
+
+
 BAD = {
+    "a class without a readable picture": (_unread, {}, DataError),
     "one class": (lambda d: coloured(d, 3, ("ash",)), {}, DataError),
     "empty folder": (lambda d: d.mkdir(), {}, DataError),
     "no folder": (lambda d: None, {}, DataError),
@@ -243,6 +271,8 @@ BAD = {
     "a class only in val": (_only_in_val, {}, DataError),
     "classes by case": (lambda d: coloured(d, 2, ("ash", "Ash")), {}, DataError),
     "no train part": (lambda d: coloured(d / "test", 2), {}, DataError),
+    "two coarse labels": (_two_coarse, {}, DataError),
+    "a torn group": (_torn, {}, DataError),
     "unknown backbone": (coloured, {"backbone": "resnet_5000"}, UsageError),
     "unknown recipe": (coloured, {"recipe": "fast"}, UsageError),
     "unknown setting": (coloured, {"settings": ["colour=1"]}, UsageError),
@@ -264,6 +294,43 @@ def test_what_cannot_be_done_leaves_no_run_behind(tmp_path, name):
         train(tmp_path / "data", tmp_path / "run", **{"backbone": BACKBONE, "settings": TINY, **options})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_fails_after_something_was_learned_is_kept_to_go_on_with(tmp_path, monkeypatch):
+    def fail(job, *args):
+        (job.run / "checkpoint-tail.safetensors").write_bytes(b"learned")
+        raise UsageError("no room")
+
+    monkeypatch.setattr(run_room, "write_bundle", fail)
+    with pytest.raises(UsageError, match="no room"):
+        tiny_train(coloured(tmp_path / "data", 3), tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint-tail.safetensors").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(run_room, "open_data", lambda *args: pytest.fail("the data was opened first"))
+    with pytest.raises(UsageError, match="FIELDMARK_CACHE"):
+        tiny_train(tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_table_leaves_out_is_said(tmp_path):
+    rows = rows_of(coloured(tmp_path / "pics", 3))
+    (tmp_path / "l.csv").write_text(
+        "path,label\n" + "".join(f"{p},{c}\n" for p, c in rows) + "".join(f"gone{i}.png,ash\n" for i in range(25))
+    )
+    result = tiny_train(tmp_path / "l.csv", tmp_path / "run")
+    said = [e["sentence"] for e in events(result.run) if e["event"] == "note"]
+    assert said[0] == "left out gone0.png: no such file"
+    assert "left out 5 more; the report lists all" in said
+
+
+def test_a_full_disk_under_the_log_names_the_log(tmp_path, monkeypatch):
+    journal = Journal(Path("/dev/full"))
+    with pytest.raises(UsageError, match="cannot write /dev/full: No space left on device"):
+        journal.write("note")
 
 
 def test_several_labels_a_picture_are_refused(tmp_path):
@@ -309,7 +376,7 @@ def test_a_stopped_run_is_not_resumed_with_another_recipe_and_its_remains_go(run
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_room, "export_onnx", stop)
+        patch.setattr(stages_room, "export_onnx", stop)
         with pytest.raises(KeyboardInterrupt):
             tiny_train(data, tmp_path / "run")
     (tmp_path / "run" / ".bundle.partial-abc").mkdir()  # as SIGKILL leaves one
@@ -386,7 +453,7 @@ def test_progress_is_told_of_every_step(run, tmp_path):
     tiny_train(run[0], tmp_path / "run", progress=lambda *step: told.append(step))
     steps = {name for name, _, _ in told}
     assert {"network", "network to ONNX", "linear head", "bundle", "scores on val", "scores on test"} <= steps
-    assert all(0 <= done <= max(total, 1) for _, done, total in told)
+    assert all(0 <= done <= max(total, 1) or done == total == SENTENCE for _, done, total in told)
 
 
 def test_the_clock_of_the_result_is_that_of_the_whole_training(run, tmp_path):

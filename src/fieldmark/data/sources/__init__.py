@@ -30,6 +30,8 @@ def open_data(data: str | Path, progress: Progress | None = None) -> Index:
 
     Raises DataError, in one sentence that says what to do, when DATA is none of these or holds no labelled picture.
     """
+    if not str(data):
+        raise DataError("DATA is empty; give a folder, a table or a known name (. is the current folder)")
     path = Path(data)
     if is_folder(path):
         index = open_folder(path)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fieldmark.data.index import Index
+from fieldmark.data.index import Index, Skipped
 from fieldmark.data.split import ALIASES
 from fieldmark.errors import DataError
 from fieldmark.files import is_file, is_folder
-from fieldmark.pictures import find_pictures, list_folder
+from fieldmark.pictures import Unusable, find_pictures, list_folder, walk_pictures
 from fieldmark.types import Sample
 
 from .table import open_table
@@ -15,27 +15,33 @@ from .table import open_table
 def open_folder(root: Path) -> Index:
     """The Index of a class folder tree; a folder that holds `labels.csv` is opened through it.
 
-    Raises DataError when there are pictures but no class folders, or nothing at all.
+    A folder deeper down that cannot be read is left out. Raises DataError when there are pictures but no class
+    folders, or nothing at all; UsageError when `root` or the folder of a part cannot be read.
     """
     if is_file(root / "labels.csv"):
         return open_table(root / "labels.csv", source=str(root))
     folders = _folders(root)
     parts = {p: ALIASES[p.name.lower()] for p in folders if p.name.lower() in ALIASES}
     samples: list[Sample] = []
+    skipped: list[Skipped] = []
     if "train" in parts.values() or (parts and len(parts) == len(folders)):
         for folder, part in parts.items():
-            samples += _class_folders(root, folder, part)
+            samples += _class_folders(root, folder, part, skipped)
     else:
-        samples = _class_folders(root, root, None)
-    if not samples:
+        samples = _class_folders(root, root, None, skipped)
+    if not samples and not skipped:
         raise DataError(_nothing(root))
-    return Index(str(root), tuple(samples))
+    return Index(str(root), tuple(samples), tuple(skipped))
 
 
-def _class_folders(root: Path, parent: Path, part: str | None) -> list[Sample]:
+def _class_folders(root: Path, parent: Path, part: str | None, skipped: list[Skipped]) -> list[Sample]:
     samples = []
     for folder in _folders(parent):
-        samples += [Sample(p, p.relative_to(root).as_posix(), (folder.name,), part) for p in find_pictures(folder)]
+        for found in walk_pictures(folder):
+            if isinstance(found, Unusable):
+                skipped.append(Skipped(found.path.relative_to(root).as_posix(), f"the folder {found.reason}"))
+            else:
+                samples.append(Sample(found, found.relative_to(root).as_posix(), (folder.name,), part))
     return samples
 
 

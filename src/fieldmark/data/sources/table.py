@@ -1,19 +1,29 @@
 """A CSV, TSV or Parquet table with `path` and `label` (or `labels`), and, where present, split, group, coarse, mask."""
 
 import csv
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fieldmark.data.index import Index, Skipped
-from fieldmark.errors import DataError, MissingExtraError
+from fieldmark.errors import DataError
 from fieldmark.files import is_file
 from fieldmark.types import Sample
 
+from .parquet import read_parquet
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+COLUMNS = ("path", "label", "labels", "split", "group", "coarse", "mask")
 LABEL_SEPARATOR = ";"
 MAX_ROWS = 20_000_000
+MAX_ROW_LINES = 10  # a quote that is never closed runs through the rest of the file
 Row = dict[str, str]
+Place = tuple[int, int]
 
 
 def open_table(path: Path, source: str | None = None) -> Index:
@@ -23,19 +33,44 @@ def open_table(path: Path, source: str | None = None) -> Index:
     two different labels or splits, and for a table that cannot be read.
     """
     rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
-    samples: list[Sample] = []
-    skipped: list[Skipped] = []
-    first: dict[str, tuple[int, Sample]] = {}
+    found = _Found(path)
     for line, row in rows:
-        sample = _sample(path.parent, row)
+        found.add(line, row)
+    return Index(source or str(path), tuple(found.samples), tuple(found.skipped))
+
+
+class _Found:
+    """The samples of a table so far, what was left out, and where each file stands first, however it is spelt."""
+
+    def __init__(self, table: Path) -> None:
+        self.table = table
+        self.samples: list[Sample] = []
+        self.skipped: list[Skipped] = []
+        self._first: dict[str, tuple[int, Sample]] = {}
+        self._same: dict[Place, list[tuple[int, Sample]]] = {}
+
+    def add(self, line: int, row: Row) -> None:
+        sample = _sample(self.table.parent, row)
         if isinstance(sample, str):
-            skipped.append(Skipped(row["path"] or f"line {line}", sample))
-        elif sample.name in first:
-            skipped.append(_duplicate(path, line, sample, *first[sample.name]))
-        else:
-            first[sample.name] = (line, sample)
-            samples.append(sample)
-    return Index(source or str(path), tuple(samples), tuple(skipped))
+            self.skipped.append(Skipped(row["path"] or f"line {line}", sample))
+            return
+        there = self._first.get(sample.name) or self._under_another_name(line, sample)
+        if there is not None:
+            self.skipped.append(_duplicate(self.table, line, sample, *there))
+            return
+        self._first[sample.name] = (line, sample)
+        self.samples.append(sample)
+
+    def _under_another_name(self, line: int, sample: Sample) -> tuple[int, Sample] | None:
+        """Where the same file stands under another name (absolute, through a link); a hard link is another file."""
+        state = sample.path.stat()
+        alike = self._same.setdefault((state.st_dev, state.st_ino), [])
+        real = os.path.realpath(sample.path) if alike else ""
+        for before in alike:
+            if os.path.realpath(before[1].path) == real:
+                return before
+        alike.append((line, sample))
+        return None
 
 
 def _sample(root: Path, row: Row) -> Sample | str:
@@ -70,10 +105,11 @@ def _labels(row: Row) -> tuple[str, ...]:
 
 
 def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sample) -> Skipped:
+    which = again.name if again.name == first.name else f"{again.name} (the same file as {first.name})"
     for what in ("labels", "split"):
         a, b = getattr(first, what), getattr(again, what)
         if a != b:
-            raise DataError(f"{table}: {again.name} is {a} in line {first_line} and {b} in line {line}; keep one row")
+            raise DataError(f"{table}: {which} is {a} in line {first_line} and {b} in line {line}; keep one row")
     return Skipped(again.name, f"line {line} repeats line {first_line}")
 
 
@@ -81,51 +117,59 @@ def _check_columns(path: Path, columns: list[str]) -> None:
     if "path" not in columns or not {"label", "labels"} & set(columns):
         found = ", ".join(columns) if columns else "none"
         raise DataError(f"{path} needs the columns path and label (or labels); found: {found}")
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name in COLUMNS]
+    if twice:
+        raise DataError(f"{path} has more than one column {twice[0]}; keep one, or rename the others")
 
 
 def _text(path: Path) -> Iterator[tuple[int, Row]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
-            header = [name.strip().lower() for name in next(reader, [])]
+            rows = _cells(path, csv.reader(stream, delimiter=delimiter, strict=True))
+            header = [name.lower() for name in next(rows, (0, []))[1]]
             _check_columns(path, header)
-            for count, written in enumerate(reader):
+            for count, (line, cells) in enumerate(rows):
                 if count >= MAX_ROWS:
                     raise DataError(f"{path} has more than {MAX_ROWS:,} rows; split it into several tables")
-                cells = [cell.strip() for cell in written]
                 if any(cells[len(header) :]):
                     raise DataError(
-                        f"{path}: line {reader.line_num} has {len(cells)} cells, but the header {len(header)}; "
+                        f"{path}: line {line} has {len(cells)} cells, but the header {len(header)}; "
                         "put quotes around values that hold the separator"
                     )
                 if any(cells):
                     padded = cells + [""] * (len(header) - len(cells))
-                    yield reader.line_num, dict(zip(header, padded, strict=False))
+                    yield line, dict(zip(header, padded, strict=False))
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text; save the table as UTF-8") from None
-    except (OSError, csv.Error) as error:
+    except OSError as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
 
 
+def _cells(path: Path, reader: "Reader") -> Iterator[tuple[int, list[str]]]:
+    """The last line's number and the stripped cells of each row; DataError where quotes do not match."""
+    while True:
+        begun, row, reason = reader.line_num + 1, None, ""
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            reason = str(error)
+        if reader.line_num - begun >= MAX_ROW_LINES or reason.startswith("unexpected end"):
+            raise DataError(f"{path}: a quote in line {begun} is not closed within {MAX_ROW_LINES} lines; close it")
+        if reason.startswith("field larger"):
+            most = f"{csv.field_size_limit():,}"
+            raise DataError(f"{path}: line {begun} has a cell of more than {most} characters; leave its column out")
+        if reason:
+            raise DataError(f"{path}: the quotes in line {begun} do not match ({reason}); double a quote inside quotes")
+        if row is None:
+            return
+        yield reader.line_num, [cell.strip() for cell in row]
+
+
 def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise MissingExtraError("reading Parquet", "table") from None
-    try:
-        table = parquet.read_table(path, partitioning=None)
-    except (OSError, ArrowException) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    header = [str(name).strip().lower() for name in table.column_names]
-    _check_columns(path, header)
-    table = table.rename_columns(header)
-    for line, row in enumerate(table.to_pylist(), start=1):
-        yield line, {name: _cell(value) for name, value in row.items()}
+    def check(header: list[str], n_rows: int) -> None:
+        _check_columns(path, header)
+        if n_rows > MAX_ROWS:
+            raise DataError(f"{path} has more than {MAX_ROWS:,} rows; split it into several tables")
 
-
-def _cell(value: Any) -> str:
-    """A Parquet value as a text table writes it."""
-    if isinstance(value, list):
-        return LABEL_SEPARATOR.join(_cell(part) for part in value)
-    return "" if value is None else str(value).strip()
+    return read_parquet(path, COLUMNS, LABEL_SEPARATOR, check)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import glob
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ import PIL
 from PIL import Image
 
 from fieldmark.errors import DataError
-from fieldmark.files import cache_folder
+from fieldmark.files import cache_folder, sha256
 
 from .render import SIZE, Rendered, render_picture
 from .species import MARK_KINDS, MARK_WORDS, SPECIES, Species, telling_marks, twins
@@ -27,8 +30,10 @@ SPLITS = ("train", "val", "test")
 JPEG_QUALITY = 92
 GENERATOR = 1  # raised whenever the same seed would give other pictures
 FACTS_FILE = "field-guide.json"
+TABLES = ("labels.csv", "boxes.json")
 _SPLIT_STRIDE = 1_000_000  # so that a picture does not depend on how many others are drawn
 _REPORT_EVERY = 10
+_ABANDONED_S = 600.0
 
 Json = dict[str, Any]
 
@@ -81,9 +86,10 @@ def render_field_guide(
     facts = _facts(seed, size, per_class)
     if _is_complete(out, facts, per_class):
         return out
-    out.parent.mkdir(parents=True, exist_ok=True)
     part = out.parent / f".{out.name}.{uuid.uuid4().hex}.part"
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(out)
         _write(part, facts, entries(per_class), progress)
         if out.is_dir():
             out.rmdir()  # empty, or this raises: an empty folder may be filled, but not on every system renamed over
@@ -98,13 +104,30 @@ def render_field_guide(
 
 
 def cached_field_guide(progress: Callable[[int, int], None] | None = None) -> Path:
-    """Return the set as it is fixed, drawn into the cache folder the first time, and again if files were lost."""
+    """Return the set as it is fixed, drawn into the cache folder the first time, and again if files were lost.
+
+    Raises DataError if the cache folder cannot be written.
+    """
     folder = cache_folder() / "field-guide" / f"{GENERATOR}-{SEED}"
     try:
-        return render_field_guide(folder, progress=progress)
-    except DataError:
-        shutil.rmtree(folder, ignore_errors=True)
-        return render_field_guide(folder, progress=progress)
+        try:
+            return render_field_guide(folder, progress=progress)
+        except DataError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+            return render_field_guide(folder, progress=progress)
+    except DataError as error:
+        raise DataError(f"{error}; set FIELDMARK_CACHE to a folder with room that can be written") from error
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what killed drawings of `out` left; a drawing that goes on changes its folder every moment."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.{'[0-9a-f]' * 32}.part"):
+        with contextlib.suppress(OSError):
+            changed = max(p.lstat().st_mtime for p in (left, left / "pictures") if p.exists())
+            if time.time() - changed > _ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _facts(seed: int, size: int, per_class: tuple[int, int, int]) -> Json:
@@ -129,10 +152,21 @@ def _is_complete(out: Path, facts: Json, per_class: tuple[int, int, int]) -> boo
         raise DataError(f"{out} exists and is no field guide: name a folder that does not exist yet")
     if any(found.get(key) != value for key, value in facts.items()):
         raise DataError(f"{out} holds a field guide with other parameters: name another folder, or remove this one")
-    wanted = [name for entry in entries(per_class) for name in (entry.picture, entry.mask)]
-    if not all((out / name).is_file() for name in (*wanted, "labels.csv", "boxes.json")):
+    wanted = _files(entries(per_class))
+    if not all((out / name).is_file() for name in wanted) or found.get("checksum") != _checksum(out, wanted):
         raise DataError(f"the field guide in {out} is no longer complete: remove the folder and draw it again")
     return True
+
+
+def _files(todo: list[Entry]) -> list[str]:
+    """Return all files of these entries, and of the whole set, but the facts."""
+    return [*(name for entry in todo for name in (entry.picture, entry.mask)), *TABLES]
+
+
+def _checksum(folder: Path, names: list[str]) -> str:
+    """Return the SHA-256 of the tables and of the sizes of all files; to read all pictures would take too long."""
+    sizes = "\n".join(f"{name} {(folder / name).stat().st_size}" for name in names)
+    return sha256(b"\n".join([sizes.encode(), *((folder / name).read_bytes() for name in TABLES)]))
 
 
 def _write(part: Path, facts: Json, todo: list[Entry], progress: Callable[[int, int], None] | None) -> None:
@@ -146,7 +180,8 @@ def _write(part: Path, facts: Json, todo: list[Entry], progress: Callable[[int, 
     _write_labels(part / "labels.csv", todo)
     _write_json(part / "boxes.json", _coco(drawn, facts["size"]))
     versions = {"numpy": np.__version__, "pillow": PIL.__version__}
-    _write_json(part / FACTS_FILE, {**facts, "species": [_described(one) for one in SPECIES], "versions": versions})
+    facts = {**facts, "species": [_described(one) for one in SPECIES], "versions": versions}
+    _write_json(part / FACTS_FILE, {**facts, "checksum": _checksum(part, _files(todo))})
 
 
 def _draw(part: Path, seed: int, size: int, entry: Entry) -> Json:

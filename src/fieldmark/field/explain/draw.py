@@ -9,11 +9,12 @@ from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.field.explain.evidence import Question, explain_picture
 from fieldmark.field.explain.overlay import draw_overlay
-from fieldmark.field.runtime.recogniser import Recogniser
+from fieldmark.field.runtime.recogniser import Recogniser, name_of
+from fieldmark.pictures import Unusable
 
 
 def explain_files(
-    recogniser: Recogniser, paths: Iterable[Path], folder: Path, question: Question
+    recogniser: Recogniser, paths: Iterable[str | Path | Unusable], folder: Path, question: Question
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw each picture's evidence into `folder`; yields its file name there ("" when unusable) and its row."""
     question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else 1)
@@ -25,10 +26,13 @@ def explain_files(
 
 
 def _explain_one(
-    recogniser: Recogniser, path: Path, folder: Path, number: str, question: Question
+    recogniser: Recogniser, source: str | Path | Unusable, folder: Path, number: str, question: Question
 ) -> tuple[str, dict[str, Any]]:
-    row: dict[str, Any] = {"path": str(path), "label": None, "against": question.against, "probability": None}
+    row: dict[str, Any] = {"path": name_of(source), "label": None, "against": question.against, "probability": None}
+    path = Path(row["path"])
     try:
+        if isinstance(source, Unusable):
+            raise PictureError(source.reason)
         data = pictures.read_bytes(path)
         found = explain_picture(recogniser, data, question)
         drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)

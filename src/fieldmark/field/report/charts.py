@@ -106,6 +106,28 @@ def coverage_chart(points: Sequence[tuple[float, float]], mark: tuple[float, flo
     return svg(CHART_WH, "Accuracy over the share of pictures answered", "".join(parts))
 
 
+def learning_chart(stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], before: float | None) -> str:
+    """Validation accuracy over the share of each stage that was done, the stages side by side; `before` is the linear
+    head's, a dashed line."""
+    known = [a for _, points in stages for _, a in points] + ([before] if before is not None else [])
+    lowest = min(known, default=0.0)
+    frame = Frame(y_low=next(low for low in AXIS_STARTS if low <= lowest))
+    parts = [axes(frame, "of the training (%)", "right in validation (%)")]
+    if before is not None:
+        ends = f'x1="{frame.x(0)}" y1="{frame.y(before)}" x2="{frame.x(1)}" y2="{frame.y(before)}"'
+        words = escape(f"the linear head: {percent(before)}")
+        parts.append(f'<line class="ideal" {ends}><title>{words}</title></line>')
+    for i, (name, points) in enumerate(stages):
+        placed = [((i + done) / len(stages), accuracy) for done, accuracy in points]
+        line = " ".join(f"{frame.x(done)},{frame.y(accuracy)}" for done, accuracy in placed)
+        parts.append(f'<polyline class="curve" points="{line}"/>')
+        for done, accuracy in placed:
+            words = escape(f"{name}, {percent(done)} done: {percent(accuracy)}")
+            dot = f'<circle class="dot" cx="{frame.x(done)}" cy="{frame.y(accuracy)}" r="3">'
+            parts.append(f"{dot}<title>{words}</title></circle>")
+    return svg(CHART_WH, "Validation accuracy as training went on", "".join(parts))
+
+
 def heat_map(names: Sequence[str], counts: NDArray[np.int64], totals: NDArray[np.int64]) -> str:
     """Confusion matrix [L, L], row = truth, column = answer; a cell is as strong as its share of the total [L]."""
     cell = 34 if len(names) <= 12 else 24 if len(names) <= 25 else 18

@@ -38,7 +38,7 @@ WORST_CLASSES = 10
 BINS = 10
 FEWEST_ON_CURVE = 10
 MOST_SKIPPED = 100
-FACTS_SHOWN_ELSEWHERE = ("scores", "classes", "coarse", "files")
+FACTS_SHOWN_ELSEWHERE = ("scores", "learning", "comparison", "classes", "coarse", "files")
 
 
 def parts_of(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[Values]:
@@ -187,6 +187,34 @@ def every_score(parts: Sequence[Values]) -> list[Values]:
             cells.append(f"{value} ({between})" if between else value)
         rows.append({"key": key, "name": SCORE_WORDS[key].name if key in SCORE_WORDS else "", "cells": cells})
     return rows
+
+
+def learning(facts: Mapping[str, Any]) -> Values | None:
+    """Before and after the stages that changed the backbone, and how they went; None where there were none."""
+    stages = [mapping(stage) for stage in facts.get("learning") or ()]
+    if not stages:
+        return None
+    curves = [
+        (str(s.get("name")), [(p["fraction"], p["accuracy"]) for p in s.get("history", ()) if "accuracy" in p])
+        for s in stages
+    ]
+    before = mapping(mapping(facts.get("head")).get("validation")).get("accuracy")
+    told: Values = {"curve": "", "rows": [], "sentence": ""}
+    if any(points for _, points in curves):
+        told["curve"] = charts.learning_chart(curves, before if is_number(before) else None)
+    told["rows"] = [
+        {"name": s.get("name"), "trains": s.get("trains"), "steps": number(s.get("steps")), "stopped": s.get("stopped")}
+        for s in stages
+    ]
+    found = mapping(facts.get("comparison"))
+    if found:
+        low, high = (100 * v for v in found["difference_ci"])
+        told["sentence"] = (
+            f"On the same {number(found['n'])} {found['part']} pictures the untouched backbone with its linear head "
+            f"names {percent(found['before'])} right, the trained network {percent(found['after'])}: a difference of "
+            f"{100 * found['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} (paired bootstrap)."
+        )
+    return told
 
 
 def data_parts(facts: Mapping[str, Any]) -> list[Values]:

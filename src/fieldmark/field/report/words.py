@@ -14,7 +14,7 @@ PART_USES = {
     "val": "choosing settings, when to stop, calibration",
     "test": "these scores, and nothing else",
 }
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _JOINERS = "\u200d\ufe0e\ufe0f"
 
 
@@ -59,7 +59,7 @@ _NO_SCORES = ("n", "threshold", "skipped")
 
 
 def clean(text: Any) -> str:
-    """`text` without characters that XML or UTF-8 cannot carry; each becomes U+FFFD."""
+    """`text` without characters that XML or UTF-8 cannot carry or that turn what follows; each becomes U+FFFD."""
     return _UNPRINTABLE.sub("\ufffd", str(text))
 
 

@@ -4,13 +4,12 @@ bfloat16 halves the time of a picture and shifts its logits a little; that chang
 logits are close. Those few pictures go through a float32 engine as well, so that decisions are float32's.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldmark.field.runtime.engine import Arrays, Engine
+from fieldmark.field.runtime.engine import Arrays, Engine, compiling
 
 LOGITS = "logits"
 
@@ -26,7 +25,6 @@ class CarefulEngine:
         self.margin = margin
         self._fast, self._make_exact = fast, exact
         self._exact: Engine | None = None
-        self._lock = threading.Lock()
 
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         found = self._fast.run(pictures, tuple({*outputs, LOGITS}))
@@ -38,7 +36,7 @@ class CarefulEngine:
         return {name: found[name] for name in outputs}
 
     def _get_exact(self) -> Engine:
-        with self._lock:
+        with compiling():
             if self._exact is None:
                 self._exact = self._make_exact()
             return self._exact

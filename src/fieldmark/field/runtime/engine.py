@@ -4,12 +4,15 @@ An Engine is compiled once and run from several threads; each thread holds one s
 inference of one micro-batch stay on one core and nothing is handed over.
 """
 
+import ctypes
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,14 @@ from fieldmark.errors import MissingExtraError, UsageError, unknown_name
 CONVERTER = "openvino.tools.ovc"
 PRECISIONS = ("auto", "f32", "bf16")
 Arrays = dict[str, NDArray[np.float32]]
+
+
+_compiling = threading.RLock()
+
+
+def compiling() -> AbstractContextManager[Any]:
+    """The lock under which this process makes engines and runs OpenVINO for the first time; a child has its own."""
+    return _compiling
 
 
 class Engine(Protocol):
@@ -31,6 +42,19 @@ class Engine(Protocol):
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays: ...
 
 
+class Compiled(Engine, Protocol):
+    """An Engine that can say what its network takes and gives."""
+
+    def signature(self) -> "Signature": ...
+
+
+class Signature(NamedTuple):
+    """What a network takes and gives: the sides of its input, None where any will do, and the names of its outputs."""
+
+    input_shape: tuple[int | None, ...]
+    outputs: set[str]
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -38,7 +62,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def compile_engine(onnx: bytes, precision: str = "auto", threads: int | None = None, name: str = "auto") -> Engine:
+def compile_engine(onnx: bytes, precision: str = "auto", threads: int | None = None, name: str = "auto") -> Compiled:
     """Compile an ONNX model for this CPU.
 
     `precision` "auto" is bfloat16 where the processor computes in it, float32 elsewhere. `threads` defaults to all
@@ -60,31 +84,48 @@ def _installed(package: str) -> bool:
 
 
 class OpenVino:
-    """OpenVINO on CPU: one stream of one thread for each core."""
+    """OpenVINO on CPU: one stream of one thread for each core.
+
+    A forked child has none of its parent's threads, so it compiles the network again at its first run.
+    """
 
     name = "openvino"
     micro_batch = 4
-    _first = threading.Lock()
     _used = False  # by this process: OpenVINO's bindings set up their tables of types at first use
+    _all: "weakref.WeakSet[OpenVino]" = weakref.WeakSet()
 
     def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
+        self._onnx, self._threads, self.precision = onnx, threads, precision
+        self._compile()
+        OpenVino._all.add(self)
+
+    def _compile(self) -> None:
         ov = _import_openvino()
         core = ov.Core()
         able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.precision = ("bf16" if able else "f32") if precision == "auto" else precision
+        self.precision = ("bf16" if able else "f32") if self.precision == "auto" else self.precision
         options: Mapping[str, Any] = {
             "INFERENCE_PRECISION_HINT": self.precision,
-            "NUM_STREAMS": threads,
-            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self._threads,
+            "INFERENCE_NUM_THREADS": self._threads,
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = core.compile_model(core.read_model(onnx), "CPU", options)
+        self._compiled = core.compile_model(core.read_model(self._onnx), "CPU", options)
         self._own = threading.local()
+        self._requests: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._pid = os.getpid()
+
+    def signature(self) -> Signature:
+        shape = self._compiled.input(0).get_partial_shape()
+        names = {name for output in self._compiled.outputs for name in output.get_names()}
+        return Signature(tuple(d.get_length() if d.is_static else None for d in shape), names)
 
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
-        if OpenVino._used:
+        if OpenVino._used and self._pid == os.getpid():
             return self._infer(pictures, outputs)
-        with OpenVino._first:  # two threads at once wait for each other for ever: one holds the GIL, one the tables
+        with compiling():  # two threads at once wait for each other for ever: one holds the GIL, one the tables
+            if self._pid != os.getpid():
+                self._compile()
             found = self._infer(pictures, outputs)
             OpenVino._used = True
             return found
@@ -93,8 +134,32 @@ class OpenVino:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
+            self._requests.add(request)
         request.infer({0: pictures}, share_inputs=True)
         return {name: np.array(request.get_tensor(name).data, np.float32) for name in outputs}
+
+    @property
+    def native(self) -> list[Any]:
+        """What OpenVINO made for this engine."""
+        return [self._compiled, self._own, *self._requests]
+
+
+_kept: list[list[Any]] = []
+
+
+def _before_fork() -> None:
+    """A child must never free what its parent compiled: that waits for threads which it has not."""
+    _kept.extend(engine.native for engine in list(OpenVino._all))
+
+
+def _in_a_child() -> None:
+    global _compiling
+    _compiling = threading.RLock()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object([*_kept]))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_kept.clear, after_in_child=_in_a_child)
 
 
 class OnnxRuntime:
@@ -116,6 +181,11 @@ class OnnxRuntime:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+    def signature(self) -> Signature:
+        shape = self._session.get_inputs()[0].shape
+        names = {output.name for output in self._session.get_outputs()}
+        return Signature(tuple(d if isinstance(d, int) else None for d in shape), names)
 
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         values = self._session.run(list(outputs), {self._session.get_inputs()[0].name: pictures})

@@ -1,6 +1,7 @@
 """The recogniser: a verified bundle that predicts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,22 @@ from PIL import Image
 from fieldmark import bundle as bundles
 from fieldmark import pictures
 from fieldmark.bundle import Bundle
-from fieldmark.errors import BundleError, PictureError, UsageError
+from fieldmark.errors import BundleError, PictureError, UsageError, unknown_name
 from fieldmark.field.tasks import Task, TaskFacts, get_task
 from fieldmark.files import is_folder
+from fieldmark.pictures import Unusable
 from fieldmark.types import Picture, Prediction, Preprocess
 
 from .careful import CarefulEngine
-from .engine import Arrays, Engine, compile_engine
+from .checked import CheckedEngine, compile_checked
+from .engine import ENGINES, PRECISIONS, Arrays, Engine, compiling
+from .facts import check_facts
 from .stream import Seen, stream
 
-Source = str | Path | bytes | NDArray[np.uint8] | Image.Image
+Source = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image | Unusable
 
-
-ONE_PICTURE = (str, Path, bytes, np.ndarray, Image.Image)
+ONE_PICTURE = (str, Path, bytes, bytearray, memoryview, np.ndarray, Image.Image, Unusable)
+NO_NUMBERS = "the network gives no valid numbers for it"
 TAKEN = "a path, bytes, a uint8 array [H, W, 3] or a Pillow picture"
 
 
@@ -32,9 +36,14 @@ class Recogniser:
     """A loaded bundle. `predict(one)` gives one Prediction; `predict(list or folder)` gives an iterator of them."""
 
     def __init__(self, bundle: Bundle, precision: str = "auto", engine: str = "auto") -> None:
+        if precision not in PRECISIONS:
+            raise UsageError(unknown_name("precision", str(precision), PRECISIONS))
+        if engine not in ("auto", *ENGINES):
+            raise UsageError(unknown_name("engine", str(engine), ("auto", *ENGINES)))
         self.bundle = bundle
         self.task: Task = get_task(bundle.task)
         try:
+            check_facts(bundle.facts)
             self.facts = TaskFacts.from_bundle(bundle.facts)
             self.preprocess = Preprocess.from_json(bundle.facts["preprocess"])
         except (AttributeError, LookupError, TypeError, ValueError, UsageError) as error:
@@ -43,47 +52,72 @@ class Recogniser:
             ) from error
         self._precision = bundle.facts.get("precision", "auto") if precision == "auto" else precision
         self._engine_name = engine
+        self._engine: Engine | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.facts.classes
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
         """The compiled network; compiled at first use."""
+        if self._engine is None:
+            with compiling():
+                self._engine = self._engine or self._make_engine()
+        return self._engine
+
+    def _make_engine(self) -> Engine:
         fast = self._compile(self._precision)
         margin = float(self.bundle.facts.get("recheck_margin", 0.0))
         if fast.precision == "f32" or margin <= 0:
             return fast
         return CarefulEngine(fast, lambda: self._compile("f32"), margin)
 
-    def _compile(self, precision: str) -> Engine:
-        return compile_engine(self.bundle.read(bundles.MODEL), precision, name=self._engine_name)
+    def _compile(self, precision: str) -> CheckedEngine:
+        size_wh, place = self.preprocess.size_wh, str(self.bundle.path)
+        return compile_checked(self._model, precision, self._engine_name, size_wh, len(self.classes), place)
+
+    @cached_property
+    def _model(self) -> bytes:
+        """The network as it was verified; kept, so that a later look in float32 has the same one."""
+        return self.bundle.read(bundles.MODEL)
 
     @cached_property
     def head_weights(self) -> NDArray[np.float32]:
-        """The weights [L, D] of the linear head, from the bundle's safetensors."""
+        """The weights [L, D] of the linear head, from the bundle's safetensors; BundleError where it has none."""
         from safetensors.numpy import load as load_safetensors
 
-        return np.asarray(load_safetensors(self.bundle.read(bundles.WEIGHTS))["head.weight"], np.float32)
+        try:
+            weights = np.asarray(load_safetensors(self.bundle.read(bundles.WEIGHTS))["head.weight"], np.float32)
+        except BundleError:
+            raise
+        except Exception as error:  # safetensors raises many kinds
+            raise self.unfit(f"{bundles.WEIGHTS} holds no readable head.weight") from error
+        if weights.ndim != 2 or len(weights) != len(self.classes) or not np.isfinite(weights).all():
+            raise self.unfit(f"head.weight in {bundles.WEIGHTS} does not fit the classes")
+        return weights
+
+    def unfit(self, what: str) -> BundleError:
+        """The error for a bundle whose files do not fit each other."""
+        return BundleError(f"{self.bundle.path}: {what}; copy the bundle again or train it anew")
 
     def predict(self, source: Source | Iterable[Source]) -> Any:
         """Recognise one picture (path, bytes, uint8 [H, W, 3], Pillow picture), or all of a list or folder, in order.
 
         A picture that cannot be used gives a Prediction whose `error` says why.
         """
-        if isinstance(source, (str, Path)) and is_folder(Path(source)):
-            return self.predict_many(pictures.find_pictures(Path(source)))
+        if isinstance(source, (str, Path)) and source != "" and is_folder(Path(source)):
+            return self.predict_many(pictures.walk_pictures(Path(source)))
         if isinstance(source, ONE_PICTURE):
             return next(self.predict_many([source], workers=1))
-        if not isinstance(source, Iterable):
+        if not isinstance(source, Iterable) or isinstance(source, (Mapping, io.IOBase)):
             raise TypeError(f"predict takes {TAKEN}, or a list of these, not {type(source).__name__}")
         return self.predict_many(source)
 
     def predict_many(self, sources: Iterable[Source], workers: int | None = None) -> Iterator[Prediction]:
         """Predictions in the order of `sources`."""
         for seen in self.run(sources, self.task.outputs, workers):
-            name = _name(seen.item)
+            name = name_of(seen.item)
             if seen.error is not None:
                 yield Prediction(name, error=seen.error)
             else:
@@ -93,7 +127,9 @@ class Recogniser:
         self, sources: Iterable[Source], outputs: Sequence[str], workers: int | None = None
     ) -> Iterator[Seen[Source]]:
         """The network's raw outputs for each source, in order."""
-        return stream(self.engine, sources, partial(load_source, preprocess=self.preprocess), outputs, workers)
+        for seen in stream(self.engine, sources, partial(load_source, preprocess=self.preprocess), outputs, workers):
+            valid = all(np.isfinite(values).all() for values in seen.outputs.values())
+            yield seen if valid else Seen(seen.item, {}, NO_NUMBERS)
 
 
 def load_source(source: Source, preprocess: Preprocess) -> Picture:
@@ -102,12 +138,21 @@ def load_source(source: Source, preprocess: Preprocess) -> Picture:
         return pictures.from_array(source, preprocess)
     if isinstance(source, Image.Image):
         return pictures.from_image(source, preprocess)
+    if isinstance(source, Unusable):
+        raise PictureError(source.reason)
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
     if not isinstance(source, (str, Path, bytes)):
         raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
+    if source == "":
+        raise PictureError("the name is empty")
     return pictures.load(Path(source) if isinstance(source, str) else source, preprocess)
 
 
-def _name(source: Source) -> str:
+def name_of(source: Source) -> str:
+    """The path of a source; "" for a picture in memory."""
+    if isinstance(source, Unusable):
+        return str(source.path)
     return str(source) if isinstance(source, (str, Path)) else ""
 
 

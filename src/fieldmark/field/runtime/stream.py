@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from fieldmark.errors import PictureError
+from fieldmark.errors import PictureError, UsageError
 from fieldmark.types import Picture
 
 from .engine import Arrays, Engine, cores
@@ -36,7 +36,8 @@ def stream(
 ) -> Iterator[Seen[T]]:
     """Load and run every item; results come in the order of `items`, whose pictures `load` gives as uint8 [H, W, 3].
 
-    A PictureError of `load` becomes that item's error. At most `workers` x AHEAD micro-batches are held at a time.
+    A PictureError of `load` becomes that item's error. `workers` None or 0 is one a core; at most `workers` x AHEAD
+    micro-batches are held at a time.
     """
 
     def work(batch: list[T]) -> list[Seen[T]]:
@@ -53,7 +54,9 @@ def stream(
                 seen.append(Seen(item, {name: array[row] for name, array in found.items()}))
         return seen
 
-    workers = workers or cores()
+    workers = cores() if workers is None or workers == 0 else workers
+    if not isinstance(workers, int) or workers < 0:
+        raise UsageError(f"workers must be a whole number of 0 (all cores) or more, not {workers!r}")
     batches = _batched(items, engine.micro_batch)
     with ThreadPoolExecutor(workers, thread_name_prefix="fieldmark") as pool:
         pending: deque[Future[list[Seen[T]]]] = deque(pool.submit(work, b) for b in islice(batches, workers * AHEAD))

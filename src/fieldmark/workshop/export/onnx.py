@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fieldmark.errors import FieldmarkError
 from fieldmark.field.runtime import Engine, compile_engine, stream
@@ -31,9 +31,16 @@ RECHECK_NOISE = 1.5  # near tie: closer than this many root-mean-square errors o
 STRUCTURE_EXPONENT = 0.75  # while exporting: an exponent of 1 or 0.5 would be folded away and could not be set later
 
 
-def export_onnx(network: Network, size_wh: tuple[int, int], exporter: str = "auto") -> bytes:
+def export_onnx(
+    network: Network,
+    size_wh: tuple[int, int],
+    exporter: str = "auto",
+    part: nn.Module | None = None,
+    outputs: Sequence[str] = OUTPUTS,
+) -> bytes:
     """The network as an ONNX model with input `pictures` uint8 [N, H, W, 3], any N, and outputs `OUTPUTS`.
 
+    `part`: a module on parts of the network that is exported in its place; it gives a tuple, `outputs` by name.
     `exporter`: "trace" (a second), "dynamo" (seven, and torch's way for the future), or "auto", which tries them in
     this order. The bytes depend on the network alone: traces, paths and other notes of the exporter are removed.
     Raises FieldmarkError when the network cannot be exported.
@@ -44,35 +51,46 @@ def export_onnx(network: Network, size_wh: tuple[int, int], exporter: str = "aut
     network.power.exponent.fill_(STRUCTURE_EXPONENT)
     try:
         with _quiet():
-            model = _first_that_works(network.eval(), example, EXPORTERS if exporter == "auto" else (exporter,))
+            names = EXPORTERS if exporter == "auto" else (exporter,)
+            model = _first_that_works((part or network).eval(), example, names, outputs)
+    except ExportError as error:
+        raise FieldmarkError(
+            f"backbone {network.backbone.name} cannot be exported to ONNX ({error}); choose another"
+        ) from error
     finally:
         network.power.exponent.copy_(exponent)
-    return set_weights(_strip(model), {"power.exponent": exponent.cpu().numpy()})
+    stripped = _strip(model)
+    exponents = [t.name for t in model.graph.initializer if t.name.endswith("power.exponent")]
+    return set_weights(stripped, {name: exponent.cpu().numpy() for name in exponents})
 
 
-def _first_that_works(network: Network, example: Tensor, exporters: Sequence[str]) -> Any:
+class ExportError(Exception):
+    """What all exporters said."""
+
+
+def _first_that_works(part: nn.Module, example: Tensor, exporters: Sequence[str], outputs: Sequence[str]) -> Any:
     errors: list[Exception] = []
     for name in exporters:
         try:
-            return _trace(network, example) if name == "trace" else _dynamo(network, example)
+            return (_trace if name == "trace" else _dynamo)(part, example, outputs)
         except Exception as error:  # noqa: BLE001 - exporters raise anything; what all of them said is raised below
             errors.append(error)
     reasons = "; ".join(str(e).strip().splitlines()[0][:200] for e in errors if str(e).strip())
-    raise FieldmarkError(f"backbone {network.backbone.name} cannot be exported to ONNX ({reasons}); choose another")
+    raise ExportError(reasons)
 
 
-def _trace(network: Network, example: Tensor) -> Any:
+def _trace(part: nn.Module, example: Tensor, outputs: Sequence[str]) -> Any:
     import onnx
 
     out = io.BytesIO()
-    axes = {name: {0: "n"} for name in (INPUT, *OUTPUTS)}
+    axes = {name: {0: "n"} for name in (INPUT, *outputs)}
     torch.onnx.export(
-        network,
+        part,
         (example,),
         out,  # type: ignore[arg-type]  # streams are taken
         dynamo=False,
         input_names=[INPUT],
-        output_names=list(OUTPUTS),
+        output_names=list(outputs),
         dynamic_axes=axes,
         do_constant_folding=False,
         opset_version=OPSET,
@@ -80,13 +98,13 @@ def _trace(network: Network, example: Tensor) -> Any:
     return onnx.load_from_string(out.getvalue())
 
 
-def _dynamo(network: Network, example: Tensor) -> Any:
+def _dynamo(part: nn.Module, example: Tensor, outputs: Sequence[str]) -> Any:
     program = torch.onnx.export(
-        network,
+        part,
         (example,),
         dynamo=True,
         input_names=[INPUT],
-        output_names=list(OUTPUTS),
+        output_names=list(outputs),
         dynamic_shapes=({0: torch.export.Dim("n")},),
         opset_version=OPSET,
         verbose=False,

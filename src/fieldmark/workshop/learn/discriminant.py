@@ -20,6 +20,7 @@ from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.evaluate.classification import negative_log_likelihood, softmax
 
 CHOLESKY_TRIES = 12
+Row = tuple[float, float, float, float, float]  # power, shrinkage, accuracy, negative log-likelihood, temperature
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Choice:
     shrinkage: float
     temperature: float
     accuracy: float
-    table: tuple[tuple[float, float, float, float], ...]  # power, shrinkage, accuracy, nll
+    table: tuple[Row, ...]
 
 
 def cross_validate(
@@ -126,8 +127,7 @@ def cross_validate(
     `sums[power][fold]`: statistics of all views of that fold's rows. `held_out(fold)`: plain views [N, D] and classes
     [N] of the fold. Rows whose class the other folds do not have are left out.
     """
-    table: list[tuple[float, float, float, float]] = []
-    temperatures: list[float] = []
+    table: list[Row] = []
     folds = len(next(iter(sums.values())))
     parts = [held_out(f) for f in range(folds)]
     targets = np.concatenate([y for _, y in parts])
@@ -142,11 +142,9 @@ def cross_validate(
             temperature = fit_temperature(kept, truth)
             nll = negative_log_likelihood(softmax(kept / temperature), truth)
             accuracy = float((kept.argmax(1) == truth).mean()) if len(truth) else 0.0
-            table.append((power, shrinkage, accuracy, nll))
-            temperatures.append(temperature)
-    best = min(range(len(table)), key=lambda i: (np.nan_to_num(table[i][3], nan=np.inf), -table[i][1]))
-    power, shrinkage, accuracy, _ = table[best]
-    return Choice(power, shrinkage, temperatures[best], accuracy, tuple(table))
+            table.append((power, shrinkage, accuracy, nll, temperature))
+    best = min(table, key=lambda row: (np.nan_to_num(row[3], nan=np.inf), -row[1]))
+    return Choice(best[0], best[1], best[4], best[2], tuple(table))
 
 
 def _logits(head: tuple[Tensor, Tensor], x: Tensor) -> NDArray[np.float64]:

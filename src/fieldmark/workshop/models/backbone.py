@@ -32,13 +32,14 @@ class Backbone(nn.Module):
         self.layout = _layout(name, raw, int(body.num_features))  # type: ignore[arg-type]
         side = round((raw.shape[1] - self.skip_tokens) ** 0.5)
         self.grid_hw = (side, side) if self.layout == "tokens" else (-1, -1)
-        features = self._to_grid(raw)
+        features = self.to_grid(raw)
         self.n_features, self.grid_hw = features.shape[1], (features.shape[2], features.shape[3])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._to_grid(self.body.forward_features(x))  # type: ignore[operator]
+        return self.to_grid(self.body.forward_features(x))  # type: ignore[operator]
 
-    def _to_grid(self, raw: Tensor) -> Tensor:
+    def to_grid(self, raw: Tensor) -> Tensor:
+        """The body's output as features [N, F, h, w]."""
         if self.layout == "NHWC":
             return raw.permute(0, 3, 1, 2)
         if self.layout == "tokens":

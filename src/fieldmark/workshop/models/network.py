@@ -48,12 +48,20 @@ class Network(nn.Module):
         self.backbone = backbone
         self.attention = Average()
         self.power = Power()
+        self.dropout = nn.Dropout(0.0)
         self.head = nn.Linear(backbone.n_features * self.attention.n_maps, n_classes)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`OUTPUTS` in their order: [N, L], [N, K, h, w], [N, D], [N, F, h, w]."""
-        features = self.backbone((pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        return self.read(self.backbone(self.normalise(pictures)))
+
+    def normalise(self, pictures: Tensor) -> Tensor:
+        """Pictures uint8 [N, H, W, 3] as the backbone takes them, [N, 3, H, W]."""
+        return (pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`OUTPUTS` of the backbone's features [N, F, h, w]."""
         attention = self.attention(features)
         pooled = attention.flatten(2) @ features.flatten(2).transpose(1, 2)  # [N, K, F]
         embedding = self.power(pooled.flatten(1))
-        return self.head(embedding), attention, embedding, features
+        return self.head(self.dropout(embedding)), attention, embedding, features

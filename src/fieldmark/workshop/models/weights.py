@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fieldmark.errors import WeightsError
-from fieldmark.files import sha256_file
+from fieldmark.files import is_file, is_folder, sha256_file
 
 State = Mapping[str, Tensor]
 
@@ -44,11 +44,17 @@ EMBEDDED = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
+HUB_FILE = "model.safetensors"
+HUB_PATIENCE_S = 5.0
 EMBEDDED_MEAN = EMBEDDED_STD = (0.5, 0.5, 0.5)
 
 
 def from_file(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file, of timm or of a bundle; WeightsError for anything else."""
+    if is_folder(path):
+        raise WeightsError(
+            f"{path} is a folder; give the .safetensors file in it, such as {path / 'model.safetensors'}"
+        )
     if path.suffix != ".safetensors":
         raise WeightsError(
             f"{path} is no .safetensors file; other weight files can run code when opened, so convert it first "
@@ -57,10 +63,15 @@ def from_file(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not is_file(path):  # to open a pipe would wait for ever
+        raise WeightsError(f"{path} cannot be read as safetensors: no such file; check model.weights")
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.float().isfinite().all():
+            raise WeightsError(f"{path} is damaged: {name} holds numbers that are not finite; use another file")
     ours = {k.removeprefix("backbone.body."): v for k, v in state.items() if k.startswith("backbone.body.")}
     return ours or state
 
@@ -101,15 +112,22 @@ def _lite_names(wanted: State) -> dict[str, str]:
 
 
 def from_hub(name: str, hub_id: str | None) -> dict[str, Tensor]:
-    """The `model.safetensors` of timm's hub entry; WeightsError names the three ways when it cannot be had."""
+    """The `model.safetensors` of timm's hub entry; WeightsError names the three ways when it cannot be had.
+
+    What the hub library has kept is taken without asking the hub.
+    """
     if not hub_id:
         raise WeightsError(f"{name} has no pretrained weights; train it with --set model.weights=none, or give a file")
     try:
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
         logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # the sentence below says it all
-        path = hf_hub_download(hub_id, "model.safetensors")
+        path = try_to_load_from_cache(hub_id, HUB_FILE)
+        if not isinstance(path, str):
+            # asked once: the download itself would try again and again for half a minute
+            get_hf_file_metadata(hf_hub_url(hub_id, HUB_FILE), timeout=HUB_PATIENCE_S)
+            path = hf_hub_download(hub_id, HUB_FILE)
     except Exception as error:  # the hub library raises many kinds, from its own to the socket's
         raise WeightsError(
             f"the pretrained weights of {name} are not on this machine and the hub cannot be reached "

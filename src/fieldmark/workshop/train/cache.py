@@ -1,12 +1,16 @@
 """Outputs of a frozen network, kept by the content of the picture, so that a second run computes nothing twice.
 
-A cache is a folder of shards; a shard is two files: `NAME.npy`, float16 rows [n, D], memory-mapped, and `NAME.key`,
-16 bytes of each picture's SHA-256, in order. Shards are written whole, one every `SHARD_ROWS` pictures, so that a
-killed run goes on from the last one.
+A cache is a folder of shards; a shard is two files: `NAME.npy`, float16 rows [n, ...], memory-mapped, and `NAME.key`,
+16 bytes of each picture's SHA-256, in order, and the CRC-32 of both (of the .npy file, going on with the digests).
+Shards are written whole, one every `SHARD_ROWS` pictures or `SHARD_BYTES`, so that a killed run goes on from the last
+one. A shard whose CRC-32 differs, as after a power cut, is one that is not there.
 """
 
 import contextlib
 import os
+import tempfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,14 +20,17 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fieldmark.errors import PictureError
+from fieldmark.errors import PictureError, UsageError
 from fieldmark.field.runtime import Engine, cores, stream
-from fieldmark.files import atomic_file, cache_folder, sha256, trim_cache
+from fieldmark.files import atomic_file, cache_folder, is_file, sha256, trim_cache
 from fieldmark.pictures import read_bytes
 from fieldmark.types import Picture
 
 SHARD_ROWS = 2048
+SHARD_BYTES = 64_000_000
 KEY_BYTES = 16
+CRC_BYTES = 4
+PIECE_BYTES = 1 << 22
 DAMAGED = (OSError, ValueError, EOFError)
 Digest = bytes
 Tick = Callable[[int, int], None]
@@ -32,6 +39,24 @@ Tick = Callable[[int, int], None]
 def feature_folder() -> Path:
     """Where all feature caches are, one folder for each frozen network, input and view."""
     return cache_folder() / "features"
+
+
+def check_writable() -> None:
+    """UsageError when features cannot be kept, before any is computed."""
+    folder = feature_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise UsageError(_unwritable(error.strerror or str(error))) from error
+
+
+def _unwritable(reason: str) -> str:
+    return (
+        f"the cache folder {cache_folder()} cannot be written ({reason}); "
+        "set FIELDMARK_CACHE to a folder with room that can be"
+    )
 
 
 def digests(paths: Sequence[Path]) -> list[Digest | str]:
@@ -48,75 +73,127 @@ def digests(paths: Sequence[Path]) -> list[Digest | str]:
 
 
 class FeatureCache:
-    """Rows of one frozen network on one view of pictures; `rows(digest)` finds them, `extend` computes what lacks."""
+    """Rows of one frozen network on one view of pictures; `rows` finds them, `fill` computes what lacks."""
 
     def __init__(self, key: str, output: str) -> None:
         self.folder = feature_folder() / sha256(key.encode())[:32]
         self.output = output
         self._place: dict[Digest, tuple[int, int]] = {}
         self._shards: list[NDArray[np.float16]] = []
-        for path in sorted(self.folder.glob("*.key")):
-            self._open(path)
-
-    def _open(self, keys: Path) -> None:
-        with contextlib.suppress(*DAMAGED):  # a shard cut or evicted under us is one that is not there
-            shard = open_memmap(keys.with_suffix(".npy"), mode="r")
-            raw = keys.read_bytes()
-            if shard.ndim == 2 and shard.dtype == np.float16 and len(raw) == KEY_BYTES * len(shard):
-                self._add(shard, [raw[i : i + KEY_BYTES] for i in range(0, len(raw), KEY_BYTES)])
-                os.utime(keys)
-                os.utime(keys.with_suffix(".npy"))
+        with ThreadPoolExecutor(cores()) as pool:
+            found = [s for s in pool.map(_read, sorted(self.folder.glob("*.key"))) if s is not None]
+        shapes = Counter(shard.shape[1:] for shard, _ in found).most_common(1)
+        for shard, keys in found:
+            if shard.shape[1:] == shapes[0][0]:
+                self._add(shard, keys)
 
     def _add(self, shard: NDArray[np.float16], keys: Iterable[Digest]) -> None:
         self._place |= {key: (len(self._shards), row) for row, key in enumerate(keys)}
         self._shards.append(shard)
 
+    def __len__(self) -> int:
+        return len(self._place)
+
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._place
 
     def rows(self, wanted: Sequence[Digest]) -> NDArray[np.float16]:
-        """The rows [N, D] of these pictures, in this order."""
+        """The rows [N, ...] of these pictures, in this order."""
         places = [self._place[d] for d in wanted]
         return np.stack([self._shards[s][r] for s, r in places])
 
-    def extend(
-        self,
-        engine: Engine,
-        wanted: Sequence[tuple[Digest, Path]],
-        load: Callable[[bytes, Digest], Picture],
-        tick: Tick,
-    ) -> dict[Digest, str]:
-        """Compute and keep the rows that are not there; the sentences for pictures that cannot be used."""
-        todo = {digest: path for digest, path in wanted if digest not in self}
-        errors: dict[Digest, str] = {}
-        keys: list[Digest] = []
-        rows: list[NDArray[np.float16]] = []
-        done = len(wanted) - len(todo)
-        tick(done, len(wanted))
-        for seen in stream(engine, todo.items(), lambda item: load(read_bytes(item[1]), item[0]), (self.output,)):
-            if seen.error is not None:
-                errors[seen.item[0]] = seen.error
-            else:
-                keys.append(seen.item[0])
-                rows.append(_half(seen.outputs[self.output]))
-            if len(rows) == SHARD_ROWS:
-                self._write(keys, rows)
-                keys, rows = [], []
-            done += 1
-            tick(done, len(wanted))
-        if rows:
-            self._write(keys, rows)
-        return errors
-
-    def _write(self, keys: list[Digest], rows: list[NDArray[np.float16]]) -> None:
+    def write(self, keys: list[Digest], rows: list[NDArray[np.float16]]) -> None:
+        """Keep these rows as one shard; UsageError when the cache cannot be written."""
         place = self.folder / uuid4().hex
-        shard = np.stack(rows)
-        with atomic_file(place.with_suffix(".npy")) as partial, partial.open("wb") as out:
-            np.save(out, shard, allow_pickle=False)
-        with atomic_file(place.with_suffix(".key")) as partial:
-            partial.write_bytes(b"".join(keys))
+        try:
+            with atomic_file(place.with_suffix(".npy")) as partial:
+                with partial.open("wb") as out:
+                    np.save(out, np.stack(rows), allow_pickle=False)
+                check = _checksum(partial, b"".join(keys))
+            with atomic_file(place.with_suffix(".key")) as partial:
+                partial.write_bytes(b"".join(keys) + check)
+        except UsageError as error:
+            raise UsageError(_unwritable(str(getattr(error.__cause__, "strerror", error)))) from error
         self._add(open_memmap(place.with_suffix(".npy"), mode="r"), keys)
         trim_cache(feature_folder())
+
+
+def _checksum(rows: Path, digests: bytes) -> bytes:
+    check = 0
+    with rows.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            check = zlib.crc32(piece, check)
+    return zlib.crc32(digests, check).to_bytes(CRC_BYTES, "little")
+
+
+def _read(keys: Path) -> tuple[NDArray[np.float16], list[Digest]] | None:
+    """The rows and digests of a shard, and mark it as used; None for one that is damaged or was evicted under us."""
+    place = keys.with_suffix(".npy")
+    if not is_file(keys) or not is_file(place):
+        return None
+    with contextlib.suppress(*DAMAGED):
+        raw = keys.read_bytes()
+        digests, check = raw[:-CRC_BYTES], raw[-CRC_BYTES:]
+        if _checksum(place, digests) != check:
+            return None
+        shard = open_memmap(place, mode="r")
+        if shard.ndim >= 2 and shard.dtype == np.float16 and len(digests) == KEY_BYTES * len(shard):
+            os.utime(keys)
+            os.utime(place)
+            return shard, [digests[i : i + KEY_BYTES] for i in range(0, len(digests), KEY_BYTES)]
+    return None
+
+
+class _Shards:
+    """Rows on their way into a cache, written a shard at a time."""
+
+    def __init__(self, cache: FeatureCache) -> None:
+        self.cache = cache
+        self.keys: list[Digest] = []
+        self.rows: list[NDArray[np.float16]] = []
+
+    def add(self, key: Digest, row: NDArray[np.float32]) -> None:
+        if key in self.cache:
+            return
+        self.keys.append(key)
+        self.rows.append(_half(row))
+        if len(self.rows) == SHARD_ROWS or len(self.rows) * self.rows[0].nbytes >= SHARD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            self.cache.write(self.keys, self.rows)
+            self.keys, self.rows = [], []
+
+
+def fill(
+    caches: Sequence[FeatureCache],
+    engine: Engine,
+    wanted: Sequence[tuple[Digest, Path]],
+    load: Callable[[bytes, Digest], Picture],
+    tick: Tick,
+) -> dict[Digest, str]:
+    """Compute and keep, in one pass, the rows that any of `caches` lacks; the sentences for pictures that cannot be
+    used. Each cache keeps the engine's output that it is named for."""
+    todo = {digest: path for digest, path in wanted if any(digest not in cache for cache in caches)}
+    errors: dict[Digest, str] = {}
+    shards = [_Shards(cache) for cache in caches]
+    done = len(wanted) - len(todo)
+    tick(done, len(wanted))
+    names = tuple(cache.output for cache in caches)
+    for seen in stream(engine, todo.items(), lambda item: load(read_bytes(item[1]), item[0]), names):
+        if seen.error is not None:
+            errors[seen.item[0]] = seen.error
+        elif not all(np.isfinite(seen.outputs[name]).all() for name in names):
+            errors[seen.item[0]] = "the network's answer to it is not finite; check model.weights"
+        else:
+            for shard in shards:
+                shard.add(seen.item[0], seen.outputs[shard.cache.output])
+        done += 1
+        tick(done, len(wanted))
+    for shard in shards:
+        shard.flush()
+    return errors
 
 
 def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:

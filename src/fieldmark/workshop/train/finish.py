@@ -4,53 +4,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from fieldmark import bundle as bundles
 from fieldmark.data import SplitRule, fingerprint
 from fieldmark.errors import DataError
+from fieldmark.field.evaluate.intervals import paired_interval
 from fieldmark.field.report import Shown, mistakes, model_card, write_report
-from fieldmark.field.runtime import Evaluation, Recogniser, load
+from fieldmark.field.runtime import Evaluation, Recogniser, compile_engine, load, stream
 from fieldmark.field.runtime.evaluation import score_samples
+from fieldmark.pictures import load as load_picture
 from fieldmark.types import Sample
-from fieldmark.workshop.export import Parity, check_parity, set_weights, with_notes
+from fieldmark.workshop.export import Parity, check_parity, with_notes
 from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
-from fieldmark.workshop.models import Network
-from fieldmark.workshop.train import augment, probe
+from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.job import Job
+from fieldmark.workshop.train.planner import COMPARED
+from fieldmark.workshop.train.stages import Learned
 
 PARITY_PICTURES = 128
 GRID_PICTURES = 24
 
 
-def head_facts(fitted: probe.Fitted) -> dict[str, Any]:
-    choice = fitted.choice
-    return {
-        "kind": "linear discriminant",
-        "views": fitted.views,
-        "power": choice.power,
-        "shrinkage": choice.shrinkage,
-        "cross_validated": {"accuracy": choice.accuracy, "table": [list(row) for row in choice.table]},
-    }
-
-
-def put_head(network: Network, onnx: bytes, fitted: probe.Fitted) -> bytes:
-    """Put the fitted head into the torch network, in place, and into its ONNX form, which is returned."""
-    head = fitted.head
-    network.cpu()
-    network.head.weight.copy_(torch.from_numpy(head.weight))
-    network.head.bias.copy_(torch.from_numpy(head.bias))
-    network.power.exponent.fill_(head.power)
-    names = ("head.weight", "head.bias", "power.exponent")
-    state = network.state_dict()
-    return set_weights(onnx, {name: state[name].numpy() for name in names})
-
-
-def write_bundle(job: Job, partial: Path, onnx: bytes, fitted: probe.Fitted) -> list[Evaluation]:
+def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
     """Fill the partial bundle folder, score the very bundle, and write the report beside it."""
-    facts = _facts(job, fitted)
+    facts = _facts(job, learned)
     with job.journal.step("bundle"):
-        samples = fitted.samples
+        samples, onnx = learned.samples, learned.onnx
         most, seed = job.recipe.bundle.calibration, job.recipe.seed
         known = Calibration.choose(samples, job.classes, job.preprocess, max(most, PARITY_PICTURES), seed)
         parity = check_parity(job.network, onnx, known.pictures[:PARITY_PICTURES], job.recipe.bundle.precision)
@@ -68,9 +48,11 @@ def write_bundle(job: Job, partial: Path, onnx: bytes, fitted: probe.Fitted) -> 
         if part:
             evaluations += _score(job, recogniser, tuple(part), name)
     facts["scores"] = {e.split: e.scores for e in evaluations}
+    if learned.before is not None and evaluations:
+        facts["comparison"] = _compare(job, learned.before, evaluations[-1])
     bundles.save(partial, facts, files | {bundles.CARD: model_card(facts).encode()})
     with job.journal.step("report"):
-        _report(job, recogniser, facts, evaluations, fitted)
+        _report(job, recogniser, facts, evaluations, learned)
     return evaluations
 
 
@@ -90,7 +72,30 @@ def _score(job: Job, recogniser: Recogniser, samples: tuple[Sample, ...], name: 
             return []
 
 
-def _facts(job: Job, fitted: probe.Fitted) -> dict[str, Any]:
+def _compare(job: Job, before: bytes, after: Evaluation) -> dict[str, Any]:
+    """The untouched backbone with its linear head beside the trained network, on the same pictures."""
+    n = len(after.samples)
+    chosen = np.sort(np.random.default_rng([job.recipe.seed, n]).permutation(n)[:COMPARED])
+    paths = [after.samples[i].path for i in chosen]
+    engine = compile_engine(before, job.recipe.bundle.precision)
+    with job.journal.step("the linear head beside it") as tick:
+        was = np.zeros(len(paths), np.int64)
+        for done, seen in enumerate(stream(engine, paths, lambda p: load_picture(p, job.preprocess), ("logits",))):
+            was[done] = seen.outputs["logits"].argmax() if seen.error is None else -1
+            tick(done + 1, len(paths))
+    truth = np.array([job.classes.index(after.samples[i].label) for i in chosen])
+    old, new = was == truth, after.outputs["logits"][chosen].argmax(1) == truth
+    return {
+        "part": after.split,
+        "n": len(paths),
+        "before": float(old.mean()),
+        "after": float(new.mean()),
+        "difference": float(new.mean() - old.mean()),
+        "difference_ci": paired_interval(new, old),
+    }
+
+
+def _facts(job: Job, learned: Learned) -> dict[str, Any]:
     recipe, backbone, index = job.recipe, job.network.backbone, job.index
     parts = {name: index.part(name) for name in ("train", "val", "test")}
     width, height = job.preprocess.size_wh
@@ -106,15 +111,20 @@ def _facts(job: Job, fitted: probe.Fitted) -> dict[str, Any]:
             "weights": backbone.source,
             "parameters": sum(p.numel() for p in backbone.parameters()),
         },
-        "head": head_facts(fitted),
+        "head": learned.head,
+        "learning": [
+            {"name": stage.name, "trains": stage.trains, "cut": stage.cut, "views": stage.views, **found.facts()}
+            for stage, found in learned.fits
+        ]
+        or None,
         "recipe": recipe.to_json(),
-        "calibration": {"temperature": fitted.choice.temperature},
+        "calibration": {"temperature": learned.temperature},
         "thresholds": {"unsure_below": recipe.decide.unsure_below},
         "data": {
             "source": "/".join(Path(index.source).parts[-2:]),
             "fingerprint": fingerprint(index.samples),
             "split": SplitRule(recipe.seed, recipe.data.val, recipe.data.test).to_json(),
-            "skipped": len(index.skipped) + len(fitted.skipped),
+            "skipped": len(index.skipped) + len(learned.skipped),
             "parts": {name: {"n": len(p), "fingerprint": fingerprint(p)} for name, p in parts.items() if p},
         },
         "versions": versions(),
@@ -122,19 +132,19 @@ def _facts(job: Job, fitted: probe.Fitted) -> dict[str, Any]:
 
 
 def _report(
-    job: Job, recogniser: Recogniser, facts: dict[str, Any], evaluations: list[Evaluation], fitted: probe.Fitted
+    job: Job, recogniser: Recogniser, facts: dict[str, Any], evaluations: list[Evaluation], learned: Learned
 ) -> None:
     grid = []
-    train = [(s, d) for s, d in zip(fitted.samples, fitted.digests, strict=True) if s.split == "train"]
+    train = [(s, d) for s, d in zip(learned.samples, learned.digests, strict=True) if s.split == "train"]
     step = max(1, len(train) // GRID_PICTURES)
     for place, (sample, digest) in enumerate(train[::step][:GRID_PICTURES]):
         data = sample.path.read_bytes()
-        number = place % fitted.views
+        number = place % learned.views
         picture = augment.view(data, digest, number, job.recipe.seed, job.preprocess, job.recipe.augment)
         grid.append(Shown(picture, sample.label))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
     if evaluations:  # the report lists what each evaluation left out, and with the first what training did
-        before = (*job.index.skipped, *fitted.skipped, *evaluations[0].skipped)
+        before = (*job.index.skipped, *learned.skipped, *evaluations[0].skipped)
         evaluations = [replace(evaluations[0], skipped=before), *evaluations[1:]]
     write_report(
         job.run / "report.html",

@@ -1,24 +1,29 @@
 """How a training begins: recipe, task, network and place are checked before anything is written."""
 
+import contextlib
 import csv
 import io
 import json
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from fieldmark.data import Index
-from fieldmark.errors import UsageError, unknown_name
+from fieldmark.errors import FieldmarkError, UsageError, unknown_name
 from fieldmark.files import PARTIAL, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
-from fieldmark.workshop.recipe import Recipe, check, load_recipe
+from fieldmark.workshop.recipe import Recipe, check, flat, load_recipe
 from fieldmark.workshop.train.journal import Journal, Progress
+from fieldmark.workshop.train.trackers import open_trackers
 
 TASKS = ("auto", "classify")
+LOCK = ".lock"
+MOST_SAID = 20
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,12 @@ class Job:
     device: torch.device
     run: Path
     journal: Journal
+    begun: float  # on the clock of time.monotonic()
+    budget_s: float | None = None
+
+    def elapsed(self) -> float:
+        """Seconds since the budget's clock began."""
+        return time.monotonic() - self.begun
 
 
 def resolve_recipe(
@@ -77,6 +88,7 @@ def check_task(index: Index) -> None:
         raise UsageError(
             f"{several.name} has {len(several.labels)} labels; give a table whose column label holds one a picture"
         )
+    _ = index.coarse_of  # DataError now, not when all is learned
 
 
 def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
@@ -87,18 +99,45 @@ def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
     return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)
 
 
-def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress) -> Journal:
+@contextlib.contextmanager
+def hold_run(run: Path) -> Iterator[None]:
+    """Make the run's folder and keep other trainings out of it; a new folder goes again when the training cannot be
+    done as asked, unless something was learned already."""
+    from filelock import FileLock, Timeout
+
+    new = not run.exists()
     try:
         run.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run / LOCK, blocking=False)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"{run} is in use by another training; choose another --out") from None
     except OSError as error:
         raise UsageError(f"cannot make {run}: {error.strerror}; choose another --out") from error
+    try:
+        yield
+    except FieldmarkError:
+        if new and not any(run.glob("checkpoint-*")):
+            shutil.rmtree(run, ignore_errors=True)
+        raise
+    finally:
+        (run / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun: float) -> Journal:
+    """Write down what the run is, and open its journal. UsageError when it was begun with other data."""
     _check_same_split(run, _split_text(index))
     write_text(run / "recipe.json", _recipe_text(recipe))
     for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     write_text(run / "split.csv", _split_text(index))
-    journal = Journal(run / "log.jsonl", progress)
+    journal = Journal(run / "log.jsonl", progress, begun, open_trackers(recipe.log, run, flat(recipe)))
     journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
+    for skip in index.skipped[:MOST_SAID]:
+        journal.say(f"left out {skip.name}: {skip.reason}")
+    if len(index.skipped) > MOST_SAID:
+        journal.say(f"left out {len(index.skipped) - MOST_SAID:,} more; the report lists all")
     return journal
 
 

@@ -3,9 +3,13 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from fieldmark.errors import UsageError
+from fieldmark.progress import SENTENCE
+from fieldmark.workshop.train.trackers import Tracker
 
 Progress = Callable[[str, int, int], None]  # step, done, total
 
@@ -17,9 +21,15 @@ def silent(step: str, done: int, total: int) -> None:
 class Journal:
     """The log of a run; `begun` is on the clock of time.monotonic()."""
 
-    def __init__(self, path: Path, progress: Progress = silent) -> None:
-        self.path, self.progress = path, progress
-        self.begun = time.monotonic()
+    def __init__(
+        self,
+        path: Path,
+        progress: Progress = silent,
+        begun: float | None = None,
+        trackers: Sequence[Tracker] = (),
+    ) -> None:
+        self.path, self.progress, self.trackers = path, progress, trackers
+        self.begun = time.monotonic() if begun is None else begun
         self.steps: list[tuple[str, float]] = []
 
     def write(self, event: str, **facts: Any) -> None:
@@ -27,8 +37,27 @@ class Journal:
         line = json.dumps(
             {"event": event, "seconds": round(time.monotonic() - self.begun, 3), **facts}, ensure_ascii=False
         )
-        with self.path.open("a", encoding="utf-8") as out:
-            out.write(line + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(line + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path}: {error.strerror}; free some room there") from error
+
+    def measure(self, event: str, stage: str, step: int, **values: float) -> None:
+        """Write down numbers of a step, and hand them to the trackers."""
+        self.write(event, stage=stage, step=step, **values)
+        for tracker in self.trackers:
+            tracker.log({f"{stage}/{event}/{name}": float(v) for name, v in values.items()}, step)
+
+    def close(self) -> None:
+        """End the trackers' runs."""
+        for tracker in self.trackers:
+            tracker.close()
+
+    def say(self, sentence: str) -> None:
+        """A sentence for whoever watches."""
+        self.write("note", sentence=sentence)
+        self.progress(sentence, SENTENCE, SENTENCE)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Callable[[int, int], None]]:

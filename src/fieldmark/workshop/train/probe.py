@@ -1,9 +1,11 @@
 """The first stage: features of a frozen backbone, computed once, and a regularised linear head on them."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,28 +16,64 @@ from fieldmark.errors import DataError
 from fieldmark.field.runtime import Engine
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import discriminant
+from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.learn.discriminant import Choice, LinearHead, Sums
 from fieldmark.workshop.models import Network
 from fieldmark.workshop.recipe import Recipe
 from fieldmark.workshop.train import augment
-from fieldmark.workshop.train.cache import Digest, FeatureCache, digests
+from fieldmark.workshop.train.cache import Digest, FeatureCache, digests, fill
 from fieldmark.workshop.train.journal import Journal
 
 CHUNK_ROWS = 4096
 WANTED_VIEWS = 4_000  # training views in all that a linear head is fitted on, where the set is small
 MAX_VIEWS = 8
+MIXES = ("mixup", "mixup_alpha", "cutmix")  # of a batch, not of a view
+
+
+@dataclass
+class Usable:
+    """The samples that can be used so far, their content's keys beside them, and those that were left out."""
+
+    samples: list[Sample]
+    keys: list[Digest]
+    skipped: list[Skipped]
+
+    def leave_out(self, errors: Mapping[Digest, str], journal: Journal) -> None:
+        """Leave out, and say so, the samples whose content is in `errors`, with its sentence."""
+        pairs = list(zip(self.samples, self.keys, strict=True))
+        for sample, key in pairs:
+            if key in errors:
+                self.skipped.append(Skipped(sample.name, errors[key]))
+                journal.say(f"left out {sample.name}: {errors[key]}")
+        kept = [(s, k) for s, k in pairs if k not in errors]
+        self.samples, self.keys = [s for s, _ in kept], [k for _, k in kept]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The linear stage's result: the head, how it was chosen, and which samples it could use."""
+    """The linear stage's result: the head and how it was chosen; `val`, its validation score (None without validation
+    pictures); `rows`, the caches of a cut, one a view; `engine_cost`, seconds a picture that was computed and not found
+    in the cache, if any."""
 
     head: LinearHead
     choice: Choice
+    val: dict[str, float] | None
     views: int
-    samples: tuple[Sample, ...]
-    digests: tuple[Digest, ...]
-    skipped: tuple[Skipped, ...]
+    rows: tuple[FeatureCache, ...]
+    engine_cost: float | None
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "kind": "linear discriminant",
+            "views": self.views,
+            "power": self.choice.power,
+            "shrinkage": self.choice.shrinkage,
+            "validation": self.val,
+            "cross_validated": {
+                "accuracy": self.choice.accuracy,
+                "table": [list(row) for row in self.choice.table],
+            },
+        }
 
 
 def number_of_views(recipe: Recipe, n_train: int) -> int:
@@ -44,38 +82,54 @@ def number_of_views(recipe: Recipe, n_train: int) -> int:
 
 
 def fit(
-    samples: Sequence[Sample],
+    usable: Usable,
     classes: tuple[str, ...],
     network: Network,
     engine: Engine,
     preprocess: Preprocess,
     recipe: Recipe,
     journal: Journal,
+    rows_at: str | None = None,
 ) -> Fitted:
     """Fit the head on the training samples; strength, power and temperature by cross-validation on all given (train
-    and val). Pictures that cannot be used are left out; DataError when a class loses its last training picture."""
-    views = number_of_views(recipe, sum(s.split == "train" for s in samples))
-    key = extractor_key(network, engine, preprocess)
-    usable, keys, skipped = _readable(samples)
-    caches = []
+    and val). Pictures that cannot be used are left out; DataError when a class loses its last training picture.
+
+    `rows_at` names a cut whose rows, the engine's output "rows", are kept as well.
+    """
+    views = number_of_views(recipe, sum(s.split == "train" for s in usable.samples))
+    caches, rows = [], []
+    computed, seconds = 0, 0.0
     for number in range(views):
-        cache = FeatureCache(_view_key(key, number, recipe), "embedding")
+        cache = view_cache(network, engine, preprocess, recipe, number)
+        wanted = [cache]
+        if rows_at is not None:
+            rows.append(view_cache(network, engine, preprocess, recipe, number, rows_at))
+            wanted.append(rows[-1])
         name = "features" if views == 1 else f"features, view {number + 1} of {views}"
         with journal.step(name) as tick:
-            load = partial(_load_view, number=number, preprocess=preprocess, recipe=recipe)
-            errors = cache.extend(engine, [(k, s.path) for k, s in zip(keys, usable, strict=True)], load, tick)
-        skipped += [Skipped(s.name, errors[k]) for k, s in zip(keys, usable, strict=True) if k in errors]
-        kept = [i for i, k in enumerate(keys) if k not in errors]
-        usable, keys = [usable[i] for i in kept], [keys[i] for i in kept]
+            load = partial(load_view, number=number, preprocess=preprocess, recipe=recipe)
+            places = [(k, s.path) for k, s in zip(usable.keys, usable.samples, strict=True)]
+            began, before = time.monotonic(), len(cache)
+            usable.leave_out(fill(wanted, engine, places, load, tick), journal)
+            computed, seconds = computed + len(cache) - before, seconds + time.monotonic() - began
         caches.append(cache)
-    _check_classes_left(usable, classes, skipped)
+    check_classes_left(usable, classes)
     with journal.step("linear head"):
-        head, choice = _fit_head(usable, keys, classes, caches, recipe)
-    return Fitted(head, choice, views, tuple(usable), tuple(keys), tuple(skipped))
+        heads = _fit_head(usable.samples, usable.keys, classes, caches, recipe)
+    return Fitted(*heads, views, tuple(rows), seconds / computed if computed else None)
 
 
-def _load_view(data: bytes, digest: Digest, number: int, preprocess: Preprocess, recipe: Recipe) -> NDArray[np.uint8]:
+def load_view(data: bytes, digest: Digest, number: int, preprocess: Preprocess, recipe: Recipe) -> NDArray[np.uint8]:
+    """View `number` of a picture's bytes, uint8 [H, W, 3]."""
     return augment.view(data, digest, number, recipe.seed, preprocess, recipe.augment)
+
+
+def view_cache(
+    network: Network, engine: Engine, preprocess: Preprocess, recipe: Recipe, number: int, rows_at: str | None = None
+) -> FeatureCache:
+    """The cache of one view's embeddings, or of its rows at a cut."""
+    key = _view_key(extractor_key(network, engine, preprocess), number, recipe)
+    return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 
 
 def extractor_key(network: Network, engine: Engine, preprocess: Preprocess) -> str:
@@ -99,24 +153,28 @@ def extractor_key(network: Network, engine: Engine, preprocess: Preprocess) -> s
 def _view_key(key: str, number: int, recipe: Recipe) -> str:
     if number == augment.PLAIN:
         return key
-    return f"{key} view {number} seed {recipe.seed} {json.dumps(asdict(recipe.augment), sort_keys=True)}"
+    kept = {k: v for k, v in asdict(recipe.augment).items() if k not in MIXES}
+    return f"{key} view {number} seed {recipe.seed} {json.dumps(kept, sort_keys=True)}"
 
 
-def _readable(samples: Sequence[Sample]) -> tuple[list[Sample], list[Digest], list[Skipped]]:
-    usable, keys, skipped = [], [], []
+def readable(samples: Sequence[Sample], journal: Journal) -> Usable:
+    """The samples whose files can be read; what is in them shows later."""
+    usable = Usable([], [], [])
     for sample, digest in zip(samples, digests([s.path for s in samples]), strict=True):
         if isinstance(digest, str):
-            skipped.append(Skipped(sample.name, digest))
+            usable.skipped.append(Skipped(sample.name, digest))
+            journal.say(f"left out {sample.name}: {digest}")
         else:
-            usable.append(sample)
-            keys.append(digest)
-    return usable, keys, skipped
+            usable.samples.append(sample)
+            usable.keys.append(digest)
+    return usable
 
 
-def _check_classes_left(usable: Sequence[Sample], classes: tuple[str, ...], skipped: Sequence[Skipped]) -> None:
-    lost = sorted(set(classes) - {s.label for s in usable if s.split == "train"})
+def check_classes_left(usable: Usable, classes: tuple[str, ...]) -> None:
+    """DataError when a class has lost all its training pictures."""
+    lost = sorted(set(classes) - {s.label for s in usable.samples if s.split == "train"})
     if lost:
-        reason = next((s.reason for s in skipped), "")
+        reason = next((s.reason for s in usable.skipped), "")
         raise DataError(
             f"no training picture of class {lost[0]!r} can be read ({reason}); replace them or drop the class"
         )
@@ -145,7 +203,7 @@ def _fit_head(
     classes: tuple[str, ...],
     caches: Sequence[FeatureCache],
     recipe: Recipe,
-) -> tuple[LinearHead, Choice]:
+) -> tuple[LinearHead, Choice, dict[str, float] | None]:
     number = {name: i for i, name in enumerate(classes)}
     y = np.array([number[s.label] for s in samples], np.int64)
     train = np.array([s.split == "train" for s in samples])
@@ -174,6 +232,10 @@ def _fit_head(
     both = {power: [a + b for a, b in pairs] for power, pairs in parts.items()}
     used = np.unique(folds)
     choice = discriminant.cross_validate(both, lambda f: held_out(int(used[f])), recipe.probe.shrinkage)
+
     train_sums = [a for a, _ in parts[choice.power]]
-    whole = sum(train_sums[1:], train_sums[0])
-    return discriminant.linear_head(whole, choice.power, choice.shrinkage), choice
+    head = discriminant.linear_head(sum(train_sums[1:], train_sums[0]), choice.power, choice.shrinkage)
+    val = np.flatnonzero(~train)
+    logits = head.logits(caches[0].rows([keys[i] for i in val.tolist()])) if len(val) else None
+    scored = None if logits is None else Classify(classes).score(logits, y[val])
+    return head, choice, scored

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from fieldmark.data import SplitRule, open_data, split
-from fieldmark.field.runtime import Engine, Evaluation, compile_engine
+from fieldmark.field.runtime import Evaluation
 from fieldmark.files import atomic_folder
-from fieldmark.workshop.export import export_onnx
 from fieldmark.workshop.learn.classify import check_classes
-from fieldmark.workshop.train import probe
-from fieldmark.workshop.train.device import TorchEngine, choose_device
-from fieldmark.workshop.train.finish import head_facts, put_head, write_bundle
-from fieldmark.workshop.train.job import Job, check_place, check_task, make_network, open_run, resolve_recipe
+from fieldmark.workshop.train.cache import check_writable
+from fieldmark.workshop.train.device import choose_device
+from fieldmark.workshop.train.finish import write_bundle
+from fieldmark.workshop.train.job import Job, check_place, check_task, hold_run, make_network, open_run, resolve_recipe
 from fieldmark.workshop.train.journal import Progress, silent
+from fieldmark.workshop.train.plan import seconds_of
+from fieldmark.workshop.train.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -50,51 +51,50 @@ def train(
     settings: Sequence[str] = (),
     device: str = "auto",
     seed: int | None = None,
+    budget: str | float | None = None,
     resume: bool = False,
+    begun: float | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Learn to recognise the classes of DATA; the bundle is in `out`/bundle.
 
-    `settings` are `key=value` on top of the recipe. Raises FieldmarkError, before anything is written, when DATA, the
-    recipe or the place cannot be used; an existing `out` is only continued with `resume`.
+    `settings` are `key=value` on top of the recipe. `budget` is a time ("90s", "5m", "2h", or seconds) at whose end
+    the best bundle that it allows is on disk; its clock begins now, or at `begun` of time.monotonic().
+
+    Raises FieldmarkError, before anything is written, when DATA, the recipe or the place cannot be used; an existing
+    `out` is only continued with `resume`.
     """
-    begun = time.monotonic()
+    begun = time.monotonic() if begun is None else begun
+    budget_s = None if budget is None else seconds_of(budget)
     chosen = resolve_recipe(recipe, settings, task, backbone, seed)
     target = choose_device(device)
     run = Path(out)
     check_place(run, chosen, resume)
+    check_writable()
     index = open_data(data, progress)
     check_task(index)
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
     classes = check_classes(index)
     progress("network", 0, 0)
     network, preprocess = make_network(chosen, len(classes))
-    journal = open_run(run, chosen, index, progress)
-    job = Job(chosen, index, classes, network, preprocess, target, run, journal)
-    evaluations, skipped = _work(job)
-    seconds = time.monotonic() - begun
-    scores = {e.split: e.scores for e in evaluations}
-    journal.write("end", seconds=round(seconds, 2), scores={k: v.get("accuracy") for k, v in scores.items()})
+    with hold_run(run):
+        journal = open_run(run, chosen, index, progress, begun)
+        job = Job(chosen, index, classes, network, preprocess, target, run, journal, begun, budget_s)
+        evaluations, skipped = _work(job)
+        seconds = time.monotonic() - begun
+        scores = {e.split: e.scores for e in evaluations}
+        journal.close()
+        journal.write("end", took=round(seconds, 2), scores={k: v.get("accuracy") for k, v in scores.items()})
     return Result(run, run / "bundle", "classify", seconds, skipped, scores)
 
 
 def _work(job: Job) -> tuple[list[Evaluation], int]:
     """Learn, export, score and report; the evaluations of val and test, and how many pictures were left out."""
-    with job.journal.step("network to ONNX"):
-        onnx = export_onnx(job.network, job.preprocess.size_wh)
-        engine = _extractor(job, onnx)
-    learn_from = [s for s in job.index.samples if s.split != "test"]
-    fitted = probe.fit(learn_from, job.classes, job.network, engine, job.preprocess, job.recipe, job.journal)
-    job.journal.write("head", **head_facts(fitted))
-    onnx = put_head(job.network, onnx, fitted)
+    learned = Stages(job).run()
     with atomic_folder(job.run / "bundle") as partial:
-        evaluations = write_bundle(job, partial, onnx, fitted)
+        evaluations = write_bundle(job, partial, learned)
+    for left in job.run.glob("checkpoint-*.safetensors"):
+        left.unlink()
     scored = sum(len(e.samples) for e in evaluations if e.split == "test")
     untested = len(job.index.part("test")) - scored
-    return evaluations, len(job.index.skipped) + len(fitted.skipped) + untested
-
-
-def _extractor(job: Job, onnx: bytes) -> Engine:
-    if job.device.type == "cuda":
-        return TorchEngine(job.network, job.device)
-    return compile_engine(onnx, job.recipe.bundle.precision)
+    return evaluations, len(job.index.skipped) + len(learned.skipped) + untested

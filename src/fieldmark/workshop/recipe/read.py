@@ -1,109 +1,23 @@
-"""Recipes: every knob of training as frozen values; presets are functions; a TOML file and `--set` go on top."""
+"""Recipes from presets, TOML files and `key=value` settings; unknown and impossible values are refused."""
 
 import dataclasses
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from fieldmark.errors import UsageError, unknown_name
 from fieldmark.field.runtime.engine import PRECISIONS
-from fieldmark.types import Fit, Resample
+from fieldmark.files import is_file
+from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS
+from fieldmark.workshop.recipe.values import Recipe
 
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """Fractions of all pictures for parts that DATA does not have; `none` (0) makes no such part."""
-
-    val: float = 0.15
-    test: float = 0.15
-
-
-@dataclass(frozen=True)
-class PictureRecipe:
-    """The network's input; `size` in pixels, 0 = by backbone."""
-
-    size: int = 0
-    fit: Fit = "squash"
-    resample: Resample = "bilinear"
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """`weights`: "auto" (embedded package, else hub), "none" (random), or a `.safetensors` file."""
-
-    backbone: str = "tf_efficientnet_lite0"
-    weights: str = "auto"
-
-
-@dataclass(frozen=True)
-class ProbeRecipe:
-    """The linear stage: `views` of each training picture (0 = by their number), cross-validated shrinkage and power."""
-
-    views: int = 0
-    folds: int = 5
-    shrinkage: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7)
-    power: tuple[float, ...] = (1.0, 0.5)
-
-
-@dataclass(frozen=True)
-class AugmentRecipe:
-    """Augmented views: the smallest part of the picture's area kept by a crop, and mirroring left to right."""
-
-    crop: float = 0.35
-    flip: bool = True
-
-
-@dataclass(frozen=True)
-class DecideRecipe:
-    """A prediction is "unsure" when its calibrated probability is below `unsure_below`."""
-
-    unsure_below: float = 0.5
-
-
-@dataclass(frozen=True)
-class BundleRecipe:
-    """Pictures of training and of validation kept in the bundle for later checks (each); engine precision."""
-
-    calibration: int = 256
-    precision: str = "auto"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a training, but for DATA and the place of the result."""
-
-    name: str = "quick"
-    task: str = "auto"
-    seed: int = 0
-    data: DataRecipe = field(default_factory=DataRecipe)
-    picture: PictureRecipe = field(default_factory=PictureRecipe)
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    probe: ProbeRecipe = field(default_factory=ProbeRecipe)
-    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
-    decide: DecideRecipe = field(default_factory=DecideRecipe)
-    bundle: BundleRecipe = field(default_factory=BundleRecipe)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-def quick() -> Recipe:
-    """A regularised linear head on the frozen backbone.
-
-    `fieldmark train labels.csv --out run --recipe quick`: about a minute for 5,000 pictures on two cores; 76 % on the
-    81 classes of Grocery Store.
-    """
-    return Recipe()
-
-
-PRESETS: dict[str, Callable[[], Recipe]] = {"quick": quick}
+LARGEST_BITS = 128
 
 
 def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = ()) -> Recipe:
     """A preset or TOML file, with `key=value` settings on top; UsageError for unknown names, keys and values."""
-    recipe = _base(name_or_file or "quick")
+    recipe = _base(name_or_file or DEFAULT)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -118,17 +32,28 @@ def _base(name: str) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         raise UsageError(unknown_name("recipe", name, PRESETS) + " (or a .toml file)")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"the recipe {path} cannot be read: {error}") from error
-    preset = tables.pop("preset", "quick")
+    tables = _toml(path)
+    preset = tables.pop("preset", DEFAULT)
     if preset not in tuple(PRESETS):
         raise UsageError(f"{path}: " + unknown_name("preset", str(preset), PRESETS))
     recipe = PRESETS[preset]()
-    for key, value in _flat(tables):
+    for key, value in tables.items():
         recipe = with_value(recipe, key, value)
     return recipe
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file by dotted key; UsageError when it cannot be read."""
+    if not is_file(path):  # to open a pipe would wait for ever
+        raise UsageError(
+            f"the recipe {path} cannot be read: no such file; give a .toml file or one of {', '.join(PRESETS)}"
+        )
+    try:
+        return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8"))))
+    except RecursionError:
+        raise UsageError(f"the recipe {path} cannot be read: it is nested too deeply") from None
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, a number of too many digits
+        raise UsageError(f"the recipe {path} cannot be read: {str(error)[:200]}") from error
 
 
 def _flat(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -137,6 +62,11 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """All values by dotted key."""
+    return dict(_flat(recipe.to_json()))
 
 
 def keys(recipe: Recipe) -> list[str]:
@@ -157,10 +87,11 @@ def with_value(recipe: Recipe, key: str, value: Any) -> Recipe:
 
 def _parse(key: str, kind: Any, value: Any) -> Any:
     """`value` (text or from TOML) as the type of the field `key`."""
+    if isinstance(value, int) and value.bit_length() > LARGEST_BITS:  # Python cannot even print it
+        value = "so large a number"
     try:
         if get_origin(kind) is tuple:
-            parts = value.split(",") if isinstance(value, str) else value
-            return tuple(float(part) for part in parts)
+            return _parse_tuple(key, get_args(kind)[0], value)
         if kind is bool:
             return {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}[str(value).lower()]
         if kind is float:
@@ -174,10 +105,20 @@ def _parse(key: str, kind: Any, value: Any) -> Any:
             return int(value)
     except (KeyError, ValueError, TypeError, OverflowError):
         raise UsageError(f"{key} takes {_describe(kind)}, not {value!r}") from None
+    return _choose(key, kind, str(value))
+
+
+def _parse_tuple(key: str, kind: Any, value: Any) -> tuple[Any, ...]:
+    """Values between commas, or a TOML list; empty text gives none."""
+    parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
+    return tuple(float(part) if kind is float else _choose(key, kind, str(part)) for part in parts)
+
+
+def _choose(key: str, kind: Any, value: str) -> str:
     choices = get_args(kind)
     if choices and value not in choices:
-        raise UsageError(f"{key}: " + unknown_name("value", str(value), choices))
-    return str(value)
+        raise UsageError(f"{key}: " + unknown_name("value", value, choices))
+    return value
 
 
 def _describe(kind: Any) -> str:
@@ -191,7 +132,31 @@ _RANGES: dict[str, tuple[float, float]] = {
     "picture.size": (0, 4096),
     "probe.views": (0, 64),
     "probe.folds": (2, 20),
+    "tune.epochs": (0, 10_000),
+    "tune.most_epochs": (0.1, 10_000),
+    "tune.views": (0, 64),
+    "tune.batch": (2, 4096),
+    "tune.accumulate": (1, 1024),
+    "tune.patience": (0, 10_000),
+    "optim.rate": (0, 100),
+    "optim.head_factor": (0, 1000),
+    "optim.layer_decay": (0.01, 1),
+    "optim.weight_decay": (0, 10),
+    "optim.warm_up": (0, 0.9),
+    "optim.clip": (0, 1e9),
+    "optim.ema": (0, 0.99999),
+    "regularise.label_smoothing": (0, 0.9),
+    "regularise.dropout": (0, 0.95),
+    "regularise.drop_path": (0, 0.95),
     "augment.crop": (0.01, 1),
+    "augment.rotate": (0, 180),
+    "augment.colour": (0, 1),
+    "augment.blur": (0, 1),
+    "augment.noise": (0, 1),
+    "augment.erase": (0, 1),
+    "augment.mixup": (0, 1),
+    "augment.mixup_alpha": (0.01, 10),
+    "augment.cutmix": (0, 1),
     "decide.unsure_below": (0, 1),
     "bundle.calibration": (0, 4096),
 }
@@ -209,6 +174,8 @@ def check(recipe: Recipe) -> Recipe:
         raise UsageError("probe.shrinkage takes numbers between 0 and 1, such as 0.1,0.3")
     if not recipe.probe.power or not all(0 < p <= 1 for p in recipe.probe.power):
         raise UsageError("probe.power takes numbers above 0 and up to 1, such as 0.5,1")
+    if recipe.augment.mixup + recipe.augment.cutmix > 1:
+        raise UsageError("augment.mixup and augment.cutmix are shares of the batches: together at most 1")
     if recipe.picture.size and recipe.picture.size < 16:
         raise UsageError(f"picture.size must be 0 (by backbone) or at least 16, not {recipe.picture.size}")
     if not 0 <= recipe.seed < 2**63:

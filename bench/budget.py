@@ -1,0 +1,74 @@
+"""`fieldmark train DATA --budget TIME` as a user runs it: a fresh process, an empty cache, wall-clock to the end of the
+process. Each figure is kept as it comes.
+
+python -m bench.budget [DATA:BUDGET:SEED ...]     (without words: the whole table, about three hours)
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import data, results
+
+OUT = Path(__file__).parent / "out" / "budget"
+SETS = {
+    "grocery": lambda: str(data.folder("grocery") / "labels.csv"),
+    "magnetic-tile": lambda: str(data.folder("magnetic_tile") / "labels.csv"),
+    "field-guide": lambda: "field-guide",
+}
+KEPT = [
+    *(f"grocery:{budget}:0" for budget in ("75s", "3m", "5m")),
+    *(f"grocery:10m:{seed}" for seed in range(3)),
+    *(f"magnetic-tile:{budget}:0" for budget in ("30s", "1m", "3m", "10m")),
+    *(f"field-guide:{budget}:0" for budget in ("1m", "2m", "5m", "10m")),
+]
+
+
+def run(case: str) -> dict[str, Any]:
+    """One training from an empty cache."""
+    name, budget, seed = case.split(":")
+    place = OUT / case.replace(":", "-")
+    shutil.rmtree(place, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "fieldmark", "train", SETS[name](), "--out", str(place), "--json"]
+        begun = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--budget", budget, "--seed", seed],
+            env={**os.environ, "FIELDMARK_CACHE": cache},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seconds = time.perf_counter() - begun
+    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
+    facts = json.loads((place / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+    plan = json.loads((place / "plan.json").read_text(encoding="utf-8"))
+    keys = ("n", "accuracy", "accuracy_ci", "coarse_accuracy", "coarse_accuracy_ci", "macro_f1", "ece", "nll")
+    return {
+        "seconds": round(seconds, 1),
+        "overrun": round(seconds / plan["budget_s"] - 1, 4),
+        **{key: scores["test"][key] for key in keys if key in scores["test"]},
+        "val_accuracy": scores["val"]["accuracy"],
+        "comparison": facts.get("comparison"),
+        "stages": [
+            {k: s[k] for k in ("name", "cut", "views", "steps", "stopped")} for s in facts.get("learning") or ()
+        ],
+    }
+
+
+def main(cases: list[str]) -> None:
+    file = results.FOLDER / "budget.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["budget"] if file.exists() else {}
+    for case in cases or KEPT:
+        found[case] = run(case)
+        results.write("budget", found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,73 @@
+"""The facts of a bundle, checked once before anything is done with them: a checksum that fits finds no forgery."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .engine import PRECISIONS
+
+TEMPERATURES = (1e-6, 1e6)  # beyond them logits overflow; training finds exp(-6) to exp(6)
+MAX_CLASSES = 1_000_000
+MAX_NUMBER = 1e300
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """ValueError, in words that follow "holds a value that is not valid", for facts that cannot be."""
+    _check_classes(facts["classes"])
+    _check_preprocess(facts)
+    if facts.get("precision", "auto") not in PRECISIONS:
+        raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
+    _number(facts.get("recheck_margin", 0.0), "recheck_margin")
+    temperature = _number(_mapping(facts, "calibration").get("temperature", 1.0), "the temperature")
+    if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+        raise ValueError("the temperature must be between {:g} and {:g}".format(*TEMPERATURES))
+    for name, value in _mapping(facts, "thresholds").items():
+        _number(value, f"the threshold {name!r}")
+    if not all(isinstance(value, str) for value in _mapping(facts, "coarse").values()):
+        raise ValueError("coarse must give each class the name of its group")
+    outputs = facts["outputs"]
+    if not isinstance(outputs, (Mapping, list)) or not all(isinstance(name, str) for name in outputs):
+        raise ValueError("outputs must name the network's outputs")
+    _check_data(_mapping(facts, "data"))
+
+
+def _check_classes(classes: Any) -> None:
+    if not isinstance(classes, list) or not 2 <= len(classes) <= MAX_CLASSES:
+        raise ValueError("classes must be a list of two names or more")
+    if not all(isinstance(name, str) and name for name in classes) or len(set(classes)) < len(classes):
+        raise ValueError("classes must be names, each once")
+
+
+def _check_preprocess(facts: Mapping[str, Any]) -> None:
+    sizes = [_mapping(facts, "preprocess")["size_wh"], _mapping(facts, "input").get("size_wh")]
+    for size in sizes:
+        if size is not None and not (isinstance(size, list) and [type(side) for side in size] == [int, int]):
+            raise ValueError("size_wh must be two whole numbers")
+    if sizes[1] is not None and sizes[0] != sizes[1]:
+        raise ValueError("preprocess and input name different sizes")
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    rule = _mapping(data, "split")
+    if rule.keys() != ({"seed", "val", "test"} if "fingerprint" in data else set()):
+        raise ValueError("data.split must hold seed, val and test")
+    for name, value in rule.items():
+        if _number(value, f"data.split.{name}") < 0 or (type(value) is not int if name == "seed" else value >= 1):
+            raise ValueError(f"data.split.{name} is out of range")
+    parts = _mapping(data, "parts")
+    if not all(isinstance(part, Mapping) and isinstance(part.get("fingerprint"), str) for part in parts.values()):
+        raise ValueError("data.parts must give each part its fingerprint")
+
+
+def _mapping(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under `key`; an empty one where it is missing or null."""
+    value = facts.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{key} must be an object")
+    return value or {}
+
+
+def _number(value: Any, what: str) -> float:
+    """A finite number; a whole one of hundreds of digits, which JSON may hold, is none."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER:
+        return float(value)
+    raise ValueError(f"{what} must be a finite number")

@@ -1,0 +1,39 @@
+"""Recipes: every knob of training as frozen values; presets are functions; a TOML file and `--set` go on top."""
+
+from fieldmark.workshop.recipe.presets import PRESETS
+from fieldmark.workshop.recipe.read import check, flat, keys, load_recipe, with_value
+from fieldmark.workshop.recipe.values import (
+    AugmentRecipe,
+    BundleRecipe,
+    DataRecipe,
+    DecideRecipe,
+    LogRecipe,
+    ModelRecipe,
+    OptimRecipe,
+    PictureRecipe,
+    ProbeRecipe,
+    Recipe,
+    RegulariseRecipe,
+    TuneRecipe,
+)
+
+__all__ = [
+    "PRESETS",
+    "AugmentRecipe",
+    "BundleRecipe",
+    "DataRecipe",
+    "DecideRecipe",
+    "LogRecipe",
+    "ModelRecipe",
+    "OptimRecipe",
+    "PictureRecipe",
+    "ProbeRecipe",
+    "Recipe",
+    "RegulariseRecipe",
+    "TuneRecipe",
+    "check",
+    "flat",
+    "keys",
+    "load_recipe",
+    "with_value",
+]

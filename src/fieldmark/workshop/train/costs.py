@@ -1,0 +1,85 @@
+"""What things cost on this machine: seconds a picture, measured on the network itself.
+
+`forward` means torch's forward pass with the precision of training.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from fieldmark.workshop.models.cut import PICTURES, Cuttable
+
+BACKWARD = 2.2  # times the forward pass, of the blocks that learn
+PREFIX_SAVES = 0.7  # of the engine's time for the blocks that are left out; reading stays
+PROFILE_PICTURES = 8
+
+
+@dataclass(frozen=True)
+class Costs:
+    """`engine`: of one picture through reading and engine; `whole`: forward through the network; `after`: forward
+    from each place where it may be cut; `row_bytes`: of one row there; `work_after`: the share of multiplications
+    after it, which unlike seconds are the same whenever they are measured."""
+
+    engine: float
+    whole: float
+    after: dict[str, float] = field(default_factory=dict)
+    row_bytes: dict[str, int] = field(default_factory=dict)
+    work_after: dict[str, float] = field(default_factory=dict)
+
+    def train(self, cut: str) -> float:
+        """Of one picture in a training step of the tail after this cut."""
+        if cut == PICTURES:
+            return (1 + BACKWARD) * self.whole + 0.5 * self.engine
+        return (1 + BACKWARD) * self.after[cut]
+
+    def row(self, cut: str) -> float:
+        """Of one row at this cut: reading, and the prefix in the engine."""
+        return self.engine * (1 - PREFIX_SAVES * self.after[cut] / self.whole)
+
+
+def profile(cuttable: Cuttable, size: int, engine: float, autocast: bool) -> Costs:
+    """Time every block in torch on the CPU, twice, and count its multiplications; `engine` is passed through."""
+    x = torch.randn(PROFILE_PICTURES, 3, size, size).to(memory_format=torch.channels_last)
+    runner = _Clock(fx.GraphModule(cuttable.root, cuttable.graph))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, autocast):
+        runner.run(x)  # the first time sets up
+        runner.run(x)
+        seconds = {node: s / PROFILE_PICTURES for node, s in runner.seconds.items()}
+        with FlopCounterMode(display=False) as runner.counter:
+            runner.run(x[:1])
+    whole, work = sum(seconds.values()), max(1, sum(runner.work.values()))
+    order = list(cuttable.graph.nodes)
+    found = Costs(engine, max(whole, 1e-6))
+    for name, node in zip(cuttable.names, cuttable.nodes, strict=True):
+        later = order[order.index(node) + 1 :]
+        found.after[name] = max(1e-7, sum(seconds[n] for n in later))
+        found.work_after[name] = sum(runner.work[n] for n in later) / work
+        found.row_bytes[name] = runner.bytes[node]
+    return found
+
+
+class _Clock(fx.Interpreter):
+    """Runs a graph and notes of each node the seconds, the bytes of its value in 16 bits a picture, and, with a
+    counter, the multiplications."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seconds: dict[fx.Node, float] = {}
+        self.bytes: dict[fx.Node, int] = {}
+        self.work: dict[fx.Node, int] = {}
+        self.counter: FlopCounterMode | None = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        counted = self.counter.get_total_flops() if self.counter is not None else 0
+        began = time.perf_counter()
+        value = super().run_node(n)
+        self.seconds[n] = time.perf_counter() - began
+        if self.counter is not None:
+            self.work[n] = self.counter.get_total_flops() - counted
+        if isinstance(value, torch.Tensor):
+            self.bytes[n] = 2 * value.numel() // len(value)
+        return value

@@ -1,0 +1,121 @@
+"""Makes the plan of a run from its budget and from speeds measured in the first seconds, and revises it."""
+
+import time
+from dataclasses import replace
+
+from fieldmark.errors import UsageError
+from fieldmark.field.runtime import Engine, stream
+from fieldmark.pictures import load
+from fieldmark.workshop.models.cut import Cuttable
+from fieldmark.workshop.train import plan as plans
+from fieldmark.workshop.train import probe
+from fieldmark.workshop.train.costs import Costs, profile
+from fieldmark.workshop.train.job import Job
+from fieldmark.workshop.train.pace import Pace, Revision
+from fieldmark.workshop.train.plan import Counts, Plan, StagePlan
+
+MARGIN = 0.03  # of the budget, kept for what no measurement foresees
+WARM_PICTURES, SPEED_PICTURES = 16, 48
+HEAD_S, HEAD_S_A_PICTURE = 3.0, 2e-4
+FINISH_S = 9.0
+SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
+COMPARED = 1_000
+SLACK = 1.1  # on the least budget that is named
+GUESSED_GPU_COST = 2e-3
+
+
+class Planner:
+    """The plan of one run, in RUN/plan.json; that of an earlier run that goes on is `replayed` as it was."""
+
+    def __init__(self, job: Job, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> None:
+        self.job, self.tune = job, job.recipe.tune
+        self.path = job.run / "plan.json"
+        train = sum(s.split == "train" for s in usable.samples)
+        self.counts = Counts(train, len(usable.samples) - train, len(job.index.part("test")))
+        earlier = Plan.load(self.path)
+        self.replayed = earlier is not None
+        self.plan = earlier or self._new(usable, engine, cuttable, bf16)
+
+    def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
+        job = self.job
+        self.costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
+        plan = Plan(job.budget_s, self._probe_s(), self._finish_s())
+        left = None
+        if job.budget_s is not None:
+            needed = job.elapsed() + plan.probe_s + plan.finish_s
+            if job.budget_s < needed:
+                raise UsageError(
+                    f"a budget of {job.budget_s:.0f} s is too short for this data on this machine; "
+                    f"give at least {needed * SLACK:.0f} s"
+                )
+            left = job.budget_s * (1 - MARGIN) - needed
+        plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
+        plan.save(self.path)
+        for line in plan.table():
+            job.journal.say(line)
+        return plan
+
+    def _engine_cost(self, usable: probe.Usable, engine: Engine) -> float:
+        """Seconds of one picture through reading and engine, from some of them, after the engine has warmed up."""
+        every = max(1, len(usable.samples) // (WARM_PICTURES + SPEED_PICTURES))
+        paths = [s.path for s in usable.samples[::every]]
+        for some in (paths[:WARM_PICTURES], paths[WARM_PICTURES:] or paths):
+            began = time.monotonic()
+            for _ in stream(engine, some, lambda path: load(path, self.job.preprocess), ("embedding",)):
+                pass
+            took = (time.monotonic() - began) / len(some)
+        return max(1e-5, took)
+
+    def _costs(self, engine_cost: float, cuttable: Cuttable | None, bf16: bool) -> Costs:
+        if cuttable is not None and cuttable.names and self.job.device.type == "cpu":
+            return profile(cuttable, self.job.network.backbone.size, engine_cost, bf16)
+        return Costs(engine_cost, GUESSED_GPU_COST if self.job.device.type == "cuda" else 3 * engine_cost)
+
+    def _probe_s(self) -> float:
+        if not self.job.recipe.probe.on:
+            return 0.0
+        n = self.counts.train + self.counts.val
+        views = probe.number_of_views(self.job.recipe, self.counts.train)
+        return views * n * self.costs.engine + HEAD_S + HEAD_S_A_PICTURE * n
+
+    def _finish_s(self) -> float:
+        scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
+        compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
+        return FINISH_S + self.costs.engine * (scored + compared)
+
+    def kept_cut(self) -> str | None:
+        """The cut whose rows are to be kept while the linear stage sees the pictures."""
+        return next((s.cut for s in self.plan.stages if s.views), None)
+
+    def revise(self, engine_cost: float | None) -> None:
+        """After the linear stage: the same stages for the time that is really left, with the engine's real cost."""
+        if self.replayed or self.job.budget_s is None or not self.plan.stages:
+            return
+        if engine_cost is not None:
+            self.costs = replace(self.costs, engine=engine_cost)
+            self.plan.finish_s = self._finish_s()
+        left = self._end() - time.monotonic()
+        total = sum(s.seconds for s in self.plan.stages)
+        revised = [
+            plans.again(s, self.costs, self.counts, left * s.seconds / total, self.tune) for s in self.plan.stages
+        ]
+        self.plan.stages = [s for s in revised if s is not None]
+        self.plan.save(self.path)
+
+    def _end(self) -> float:
+        """When the last stage must end, on the clock of time.monotonic()."""
+        assert self.job.budget_s is not None
+        return self.job.begun + self.job.budget_s * (1 - MARGIN) - self.plan.finish_s
+
+    def pace(self, stage: StagePlan, most: int) -> Pace:
+        """The pace of a stage, of at most `most` steps: by the clock where there is a budget."""
+        revisions = self.plan.revisions.setdefault(stage.name, [])
+        if self.replayed or self.job.budget_s is None:
+            return Pace(stage.steps, revisions=revisions)
+
+        def on_revise(revision: Revision) -> None:
+            revisions.append(revision)
+            self.plan.save(self.path)
+
+        deadline = plans.deadlines(self.plan.stages, self._end())[stage.name]
+        return Pace(stage.steps, deadline, most, (), on_revise)

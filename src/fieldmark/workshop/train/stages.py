@@ -1,0 +1,234 @@
+"""The stages of a training: linear head, tail, whole network, each beginning where the last ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from fieldmark.data.index import Skipped
+from fieldmark.field.evaluate.calibration import fit_temperature
+from fieldmark.field.runtime import Engine, compile_engine
+from fieldmark.types import Sample
+from fieldmark.workshop.export import export_onnx, set_weights
+from fieldmark.workshop.learn.classify import Classify
+from fieldmark.workshop.learn.discriminant import LinearHead
+from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
+from fieldmark.workshop.models.network import OUTPUTS
+from fieldmark.workshop.train import augment, probe
+from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
+from fieldmark.workshop.train.device import TorchEngine, computes_bf16, keep_freed_memory
+from fieldmark.workshop.train.job import Job
+from fieldmark.workshop.train.lesson import TailLesson, learning
+from fieldmark.workshop.train.loop import Fit, Progress
+from fieldmark.workshop.train.optim import make_optimiser
+from fieldmark.workshop.train.plan import MOST_VIEWS, StagePlan
+from fieldmark.workshop.train.planner import Planner
+from fieldmark.workshop.train.rows import FreshRows, KeptRows, Pictures, Source
+
+ROWS = "rows"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
+    ONNX, where later stages changed it."""
+
+    samples: tuple[Sample, ...]
+    digests: tuple[Digest, ...]
+    skipped: tuple[Skipped, ...]
+    onnx: bytes
+    temperature: float
+    head: dict[str, Any]
+    views: int
+    before: bytes | None
+    fits: tuple[tuple[StagePlan, Progress], ...]
+
+
+class Stages:
+    """One run's stages on its job."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.recipe, self.network = job, job.recipe, job.network
+        self.bf16 = {"auto": computes_bf16(job.device), "bf16": True, "f32": False}[job.recipe.tune.compute]
+        self.cuttable = trace(job.network) if job.recipe.tune.stages else None
+        self.usable = probe.readable([s for s in job.index.samples if s.split != "test"], job.journal)
+        self.caches: dict[str, list[FeatureCache]] = {}  # rows by cut, one a view
+        self.fitted: probe.Fitted | None = None
+        self.onnx, self.temperature = b"", 1.0
+
+    def run(self) -> Learned:
+        """All of them; the network ends with the best weights by validation."""
+        job = self.job
+        with job.journal.step("network to ONNX"):
+            self.onnx = export_onnx(self.network, job.preprocess.size_wh)
+            engine = self._engine(self.network, OUTPUTS, self.onnx)
+        self.planner = Planner(job, self.usable, engine, self.cuttable, self.bf16)
+        if self.recipe.probe.on:
+            self._probe(self._engine_with_rows() or engine)
+            self.planner.revise(self.fitted.engine_cost if self.fitted else None)
+        probe.check_classes_left(self.usable, job.classes)
+        before, fits = self.onnx, self._later_stages()
+        kept = self.onnx is not before
+        return Learned(
+            tuple(self.usable.samples),
+            tuple(self.usable.keys),
+            tuple(self.usable.skipped),
+            self.onnx,
+            self.temperature,
+            self.fitted.facts() if self.fitted else {"kind": "linear"},
+            self.fitted.views if self.fitted else MOST_VIEWS,
+            before if kept and self.fitted else None,
+            fits,
+        )
+
+    def _later_stages(self) -> tuple[tuple[StagePlan, Progress], ...]:
+        """The stages after the linear one; their network is kept where validation says that it is better."""
+        stages = self.planner.plan.stages
+        if not stages:
+            return ()
+        untouched = {k: v.clone() for k, v in self.network.state_dict().items()}
+        before = self.temperature
+        fits = tuple((stage, self._fit(stage)) for stage in stages)
+        if self._better(fits[-1][1]):
+            with self.job.journal.step("network to ONNX again"):
+                self.onnx = export_onnx(self.network, self.job.preprocess.size_wh)
+        else:
+            self.network.load_state_dict(untouched)
+            self.temperature = before
+            self.job.journal.say("fine-tuning did not beat the linear head on validation: the linear head is kept")
+        return fits
+
+    # -- the linear stage --
+
+    def _engine(self, part: torch.nn.Module, outputs: Sequence[str], onnx: bytes) -> Engine:
+        if self.job.device.type == "cuda":
+            return TorchEngine(part, outputs, self.job.device)
+        return compile_engine(onnx, self.recipe.bundle.precision)
+
+    def _engine_with_rows(self) -> Engine | None:
+        """An engine that gives the rows at the tail's cut as well; None when no stage needs them."""
+        cut = self.planner.kept_cut()
+        if cut is None or self.cuttable is None:
+            return None
+        part = Whole(*split(self.network, self.cuttable, cut)).eval()
+        outputs = (*OUTPUTS, ROWS)
+        with self.job.journal.step("network with its cut to ONNX"):
+            onnx = export_onnx(self.network, self.job.preprocess.size_wh, part=part, outputs=outputs)
+            return self._engine(part, outputs, onnx)
+
+    def _probe(self, engine: Engine) -> None:
+        """Fit the linear head and put it into the network and its ONNX form."""
+        job, cut = self.job, self.planner.kept_cut()
+        self.fitted = probe.fit(
+            self.usable, job.classes, self.network, engine, job.preprocess, self.recipe, job.journal, cut
+        )
+        self.temperature = self.fitted.choice.temperature
+        if cut is not None:
+            self.caches[cut] = list(self.fitted.rows)
+        job.journal.write("head", **self.fitted.facts())
+        self._put_head(self.fitted.head)
+        state = self.network.state_dict()
+        names = ("head.weight", "head.bias", "power.exponent")
+        self.onnx = set_weights(self.onnx, {name: state[name].numpy() for name in names})
+
+    # -- the later stages --
+
+    def _fit(self, stage: StagePlan) -> Progress:
+        """Train one stage; the network keeps its best weights, `temperature` is theirs."""
+        assert self.cuttable is not None
+        job, recipe = self.job, self.recipe
+        keep_freed_memory()
+        prefix, tail = split(self.network, self.cuttable, stage.cut)
+        if stage is self.planner.plan.stages[0] and self.fitted is not None:
+            self._empty_head()
+        source = self._source(stage, prefix)
+        task = Classify(job.classes, recipe.regularise.label_smoothing)
+        with learning(tail, recipe, job.device):
+            lesson = TailLesson(tail, source, self.usable.samples, task, recipe, job.device, self.bf16)
+            if isinstance(source, Pictures | FreshRows):
+                source.follow(lesson)
+            optimiser = make_optimiser(tail.learning(), tail.head(), recipe.optim, recipe.tune.batch)
+            fit = Fit(
+                f"training {stage.name}",
+                lesson,
+                optimiser,
+                self.planner.pace(stage, lesson.steps_of(recipe.tune.epochs or recipe.tune.most_epochs)),
+                (recipe.optim, recipe.tune),
+                job.journal,
+                autocast=self.bf16,
+                seed=recipe.seed,
+                file=job.run / f"checkpoint-{stage.name}.safetensors",
+            )
+            found = fit.run()
+            self.temperature = self._temperature(lesson)
+        if isinstance(source, Pictures):  # without a linear stage, what cannot be decoded shows only now
+            self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
+        job.journal.write("stage", name=stage.name, **vars(found))
+        return found
+
+    def _put_head(self, head: LinearHead) -> None:
+        network = self.network.cpu()
+        network.head.weight.copy_(torch.from_numpy(head.weight))
+        network.head.bias.copy_(torch.from_numpy(head.bias))
+        network.power.exponent.fill_(head.power)
+
+    def _empty_head(self) -> None:
+        """A head of zeros on plain features: later stages learn better from it than from the linear stage's, whose
+        large weights on faint directions amplify every change of the backbone (docs/experiments.md)."""
+        self.network.head.weight.zero_()
+        self.network.head.bias.zero_()
+        self.network.power.exponent.fill_(1.0)
+
+    def _temperature(self, lesson: TailLesson) -> float:
+        logits, targets = lesson.logits(lesson.val)
+        return fit_temperature(logits, targets) if len(targets) else 1.0
+
+    def _better(self, last: Progress) -> bool:
+        """Whether validation says that the later stages beat the linear one; without validation they are taken."""
+        return self.fitted is None or self.fitted.val is None or last.best > self.fitted.val["score"]
+
+    def _source(self, stage: StagePlan, prefix: torch.nn.Module) -> Source:
+        usable, job = self.usable, self.job
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        if not stage.views:
+            paths = [s.path for s in usable.samples]
+            fresh = Pictures(paths, usable.keys, self.recipe.seed, job.preprocess, self.recipe.augment)
+            return fresh if stage.cut == PICTURES else FreshRows(fresh, self._prefix_engine(prefix), ROWS, dtype)
+        caches = self._fill_views(stage, prefix)
+        return KeptRows(caches[: stage.views], usable.keys, self.recipe.seed, dtype)
+
+    def _prefix_engine(self, prefix: torch.nn.Module) -> Engine:
+        part = _Named(prefix).eval()
+        onnx = export_onnx(self.network, self.job.preprocess.size_wh, part=part, outputs=(ROWS,))
+        return self._engine(part, (ROWS,), onnx)
+
+    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[FeatureCache]:
+        """Rows of all views at the stage's cut, those that are not kept yet by the prefix alone; plain ones of all
+        pictures, the others of those for training."""
+        caches = self.caches.setdefault(stage.cut, [])
+        if len(caches) >= stage.views:
+            return caches
+        job, usable, engine = self.job, self.usable, self._prefix_engine(prefix)
+        for number in range(len(caches), stage.views):
+            pairs = zip(usable.keys, usable.samples, strict=True)
+            wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
+            cache = probe.view_cache(self.network, engine, job.preprocess, self.recipe, number, stage.cut)
+            with job.journal.step(f"view {number + 1} of {stage.views}") as tick:
+                view = partial(probe.load_view, number=number, preprocess=job.preprocess, recipe=self.recipe)
+                errors = fill([cache], engine, wanted, view, tick)
+            caches.append(cache)
+            usable.leave_out(errors, job.journal)
+        return caches
+
+
+class _Named(torch.nn.Module):
+    """A part with one output as one with named outputs."""
+
+    def __init__(self, part: torch.nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.part(pictures),)

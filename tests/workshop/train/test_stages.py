@@ -1,0 +1,209 @@
+"""Stages after the linear one: what they learn, within a budget, and whatever happens."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fieldmark import bundle as bundles
+from fieldmark.errors import UsageError
+from fieldmark.field.runtime import load
+from fieldmark.workshop.train import stages as room
+from fieldmark.workshop.train.plan import Plan
+from tests.training import BACKBONE, bundle_bytes, coloured, events, tiny_train
+
+TAIL = ("tune.epochs=3", "tune.batch=4", "augment.mixup=0.5", "optim.rate=0.003")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return coloured(tmp_path_factory.mktemp("stages"), 12)
+
+
+@pytest.fixture(scope="module")
+def tuned(data, tmp_path_factory):
+    """A run with all stages, taken whether they are better or not: on these pictures the linear head is perfect."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room.Stages, "_better", lambda self, last: True)
+        out = tmp_path_factory.mktemp("tuned") / "run"
+        return tiny_train(data, out, *TAIL, "tune.stages=head,tail,full", recipe="standard")
+
+
+def test_all_stages_train_and_the_bundle_has_their_facts(tuned):
+    facts = bundles.load(tuned.bundle).facts
+    assert [s["name"] for s in facts["learning"]] == ["head", "tail", "full"]
+    assert all(s["steps"] > 0 and s["history"] for s in facts["learning"])
+    told = [e["stage"] for e in events(tuned.run) if e["event"] == "train"]
+    assert list(dict.fromkeys(told)) == ["training head", "training tail", "training full"]
+    assert not list(tuned.run.glob("checkpoint*"))
+    assert (tuned.run / "plan.json").is_file()
+
+
+def test_the_report_compares_before_and_after(tuned):
+    found = bundles.load(tuned.bundle).facts["comparison"]
+    assert found["difference"] == pytest.approx(found["after"] - found["before"])
+    assert found["difference_ci"][0] <= found["difference"] <= found["difference_ci"][1]
+    assert "Before and after" in (tuned.run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_tuned_network_leaves_the_workshop_as_it_is(tuned, data):
+    """The bundle's engine says what its own weights say in torch."""
+    import torch
+    from safetensors.torch import load_file
+
+    from fieldmark import pictures
+    from fieldmark.workshop.models import Network, create_backbone
+
+    recogniser = load(tuned.bundle, precision="f32")
+    network = Network(create_backbone(BACKBONE, "none", 32), len(recogniser.classes)).eval()
+    network.load_state_dict(load_file(tuned.bundle / "model.safetensors"))
+    paths = sorted(data.rglob("*.png"))[:8]
+    batch = np.stack([pictures.load(p, recogniser.preprocess) for p in paths])
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(batch))[0].numpy()
+    found = np.stack([seen.outputs["logits"] for seen in recogniser.run(paths, ("logits",))])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_fine_tuning_that_is_worse_is_not_taken(data, tmp_path, monkeypatch):
+    quick = tiny_train(data, tmp_path / "quick")
+    monkeypatch.setattr(room.Stages, "_better", lambda self, last: False)
+    kept = tiny_train(data, tmp_path / "kept", *TAIL, recipe="standard")
+    old, new = bundles.load(quick.bundle), bundles.load(kept.bundle)
+    assert new.read(bundles.WEIGHTS) == old.read(bundles.WEIGHTS)
+    assert new.facts["scores"] == old.facts["scores"]
+    assert new.facts.get("comparison") is None
+    assert any("linear head is kept" in e.get("sentence", "") for e in events(kept.run))
+
+
+def test_a_network_from_scratch_learns_without_the_linear_stage(data, tmp_path):
+    more = ("tune.epochs=8", "tune.batch=8", "augment.mixup=0", "optim.rate=0.005", "regularise.label_smoothing=0")
+    found = tiny_train(data, tmp_path / "run", *more, recipe="scratch")
+    assert bundles.load(found.bundle).facts["head"]["kind"] == "linear"
+    losses = [e["loss"] for e in events(found.run) if e["event"] == "train"]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_without_parts_for_validation_the_last_weights_are_taken(data, tmp_path):
+    found = tiny_train(data, tmp_path / "run", *TAIL, "data.val=none", "data.test=none", recipe="standard")
+    (stage,) = bundles.load(found.bundle).facts["learning"]
+    assert stage["best_step"] == stage["steps"]
+
+
+def test_a_backbone_that_cannot_be_cut_is_trained_whole(data, tmp_path, monkeypatch):
+    from fieldmark.workshop.models.cut import Cuttable
+
+    traced = room.trace
+    monkeypatch.setattr(room, "trace", lambda network: Cuttable(traced(network).root, traced(network).graph, ()))
+    found = tiny_train(data, tmp_path / "run", *TAIL, recipe="standard")
+    (stage,) = bundles.load(found.bundle).facts["learning"]
+    assert (stage["name"], stage["cut"]) == ("full", "pictures")
+
+
+def test_a_picture_that_breaks_only_when_it_is_decoded_is_left_out(tmp_path):
+    data = coloured(tmp_path / "data", 8)
+    (data / "ash" / "00.png").write_bytes(b"no picture at all")
+    found = tiny_train(data, tmp_path / "run", *TAIL, recipe="standard")
+    assert found.skipped == 1
+    assert any("left out ash/00.png" in e.get("sentence", "") for e in events(found.run))
+
+
+def test_from_scratch_too_a_broken_picture_is_left_out_and_said(tmp_path):
+    data = coloured(tmp_path / "data", 8)
+    (data / "ash" / "00.png").write_bytes(b"no picture at all")
+    found = tiny_train(data, tmp_path / "run", "tune.epochs=2", "tune.batch=4", recipe="scratch")
+    assert found.skipped == 1
+    assert any("left out ash/00.png" in e.get("sentence", "") for e in events(found.run))
+
+
+def test_an_unknown_cut_names_the_known_ones(data, tmp_path):
+    with pytest.raises(UsageError, match=r"cut.*layer"):
+        tiny_train(data, tmp_path / "run", *TAIL, "tune.cut=layre3.0", recipe="standard")
+
+
+# -- budgets
+
+
+def test_a_budget_is_planned_and_kept_as_a_table(data, tmp_path):
+    began = time.monotonic()
+    found = tiny_train(data, tmp_path / "run", "tune.batch=4", recipe="standard", budget="40s")
+    assert time.monotonic() - began < 60  # a machine that stalls is no failure of the plan; the bench measures it
+    plan = Plan.load(found.run / "plan.json")
+    assert plan.budget_s == 40
+    sentences = [e["sentence"] for e in events(found.run) if e["event"] == "note"]
+    assert [s.split()[1] for s in sentences if s.startswith("plan")] == [
+        "probe",
+        *(s.name for s in plan.stages),
+        "finish",
+    ]
+
+
+def test_a_budget_too_short_for_anything_says_what_is_needed(data, tmp_path):
+    with pytest.raises(UsageError, match=r"too short .* give at least \d+ s"):
+        tiny_train(data, tmp_path / "run", recipe="standard", budget="1s")
+
+
+@pytest.mark.parametrize("budget", ["soon", "-5s", "0", "5 parsecs", "nan", "1e9h", ""])
+def test_what_is_no_time_is_refused(data, tmp_path, budget):
+    with pytest.raises(UsageError, match="90s, 5m or 2h"):
+        tiny_train(data, tmp_path / "run", budget=budget)
+
+
+# -- killed runs
+
+CHILD = """
+import sys
+from fieldmark.workshop.train import loop
+loop.CHECKPOINT_EVERY_S = 0.05
+from tests.training import tiny_train
+tiny_train(sys.argv[1], sys.argv[2], *sys.argv[4:], recipe="standard", resume=sys.argv[3] == "resume")
+"""
+
+
+def child(data: Path, run: Path, resume: bool, errors: int = subprocess.DEVNULL) -> subprocess.Popen:
+    words = [sys.executable, "-c", CHILD, str(data), str(run), "resume" if resume else "new", *TAIL]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, cwd=Path(__file__).parents[3])
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_bundle_of_an_undisturbed_one(data, tmp_path):
+    expected = tiny_train(data, tmp_path / "whole", *TAIL, recipe="standard")
+    rng = np.random.default_rng(0)
+    run, kills = tmp_path / "killed", 0
+    while not (run / "bundle").exists():
+        process = child(data, run, (run / "recipe.json").exists(), subprocess.PIPE)
+        try:
+            _, error = process.communicate(timeout=300 if kills >= 20 else 2.5 + 4 * rng.random())
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+        else:
+            assert process.returncode == 0, error.decode()
+    assert kills > 0
+    assert bundle_bytes(run / "bundle") == bundle_bytes(expected.bundle)
+
+
+def test_two_trainings_into_one_run_do_not_mix(data, tmp_path):
+    first = child(data, tmp_path / "run", False)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "recipe.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with pytest.raises(UsageError, match=r"exists|in use"):
+        tiny_train(data, tmp_path / "run", *TAIL, recipe="standard")
+    with pytest.raises(UsageError, match="in use"):
+        tiny_train(data, tmp_path / "run", *TAIL, recipe="standard", resume=True)
+    assert first.wait(300) == 0
+
+
+def test_rows_that_outgrow_the_cache_are_made_as_they_are_needed(data, tmp_path, monkeypatch):
+    from fieldmark.workshop.train import plan
+
+    monkeypatch.setattr(plan, "MOST_KEPT_BYTES", 1000)
+    found = tiny_train(data, tmp_path / "run", *TAIL, recipe="standard")
+    (stage,) = bundles.load(found.bundle).facts["learning"]
+    assert (stage["name"], stage["views"]) == ("tail", 0)
+    assert stage["cut"] != "pictures"
