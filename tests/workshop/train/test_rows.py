@@ -30,8 +30,11 @@ class Cache:
     def __init__(self, view: int) -> None:
         self.view = view
 
+    def row(self, key):
+        return np.array([10 * self.view + int(key)], np.float16)
+
     def rows(self, wanted):
-        return np.array([[10 * self.view + int(k)] for k in wanted], np.float16)
+        return np.stack([self.row(key) for key in wanted])
 
 
 def test_kept_rows_are_those_of_drawn_views_and_repeat():

@@ -97,10 +97,14 @@ class FeatureCache:
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._place
 
+    def row(self, digest: Digest) -> NDArray[np.float16]:
+        """The row of a picture, not copied."""
+        shard, row = self._place[digest]
+        return self._shards[shard][row]
+
     def rows(self, wanted: Sequence[Digest]) -> NDArray[np.float16]:
         """The rows [N, ...] of these pictures, in this order."""
-        places = [self._place[d] for d in wanted]
-        return np.stack([self._shards[s][r] for s, r in places])
+        return np.stack([self.row(digest) for digest in wanted])
 
     def write(self, keys: list[Digest], rows: list[NDArray[np.float16]]) -> None:
         """Keep these rows as one shard; UsageError when the cache cannot be written."""

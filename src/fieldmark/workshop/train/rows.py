@@ -73,8 +73,8 @@ class KeptRows:
 
     def batch(self, number: int, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
         views = np.random.default_rng([self.seed, VIEW, number]).integers(0, len(self.caches), len(places))
-        rows = [self.caches[v].rows((self.keys[i],)) for v, i in zip(views, places, strict=True)]
-        return self._tensor(np.concatenate(rows)), places
+        rows = [self.caches[v].row(self.keys[i]) for v, i in zip(views, places, strict=True)]
+        return self._tensor(np.stack(rows)), places
 
     def plain(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
         return self._tensor(self.caches[0].rows([self.keys[i] for i in places])), places
