@@ -85,7 +85,7 @@ def test_the_average_is_the_exponential_one():
         with torch.no_grad():
             net.weight.fill_(float(step))
             net.running_mean.fill_(float(step))
-        average.update(net, step)
+        average.update(step)
         keep = min(0.9, (1 + step) / (10 + step))
         expected = keep * expected + (1 - keep) * step
     torch.testing.assert_close(average.values["weight"], expected)

@@ -100,7 +100,8 @@ class FeatureCache:
     def row(self, digest: Digest) -> NDArray[np.float16]:
         """The row of a picture, not copied."""
         shard, row = self._place[digest]
-        return self._shards[shard][row]
+        found: NDArray[np.float16] = self._shards[shard][row]
+        return found
 
     def rows(self, wanted: Sequence[Digest]) -> NDArray[np.float16]:
         """The rows [N, ...] of these pictures, in this order."""

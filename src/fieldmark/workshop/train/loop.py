@@ -141,7 +141,7 @@ class Fit:
         self.optimiser.step()
         self.compute_s += time.monotonic() - begun
         if self.average is not None:
-            self.average.update(self.lesson.module, step)
+            self.average.update(step)
         self.at.step += 1
         took = time.monotonic() - began
         self.journal.measure("train", self.name, step, loss=round(total, 5), rate=share, took=round(took, 4))
@@ -190,14 +190,17 @@ class Fit:
         if rollbacks > MOST_ROLLBACKS:
             self.at.stopped = "the loss was no number, at lower rates too"
 
-    def _state(self) -> State:
+    def _state(self, copied: bool = True) -> State:
+        """Where the fit stands; without copies only to be written at once."""
         tensors = {
-            "module": optim.copy_of(self.lesson.module),
-            "optimiser": {k: v.clone() for k, v in checkpoint.optimiser_tensors(self.optimiser).items()},
-            "best": self.best,
+            "module": {k: v.detach() for k, v in optim.learned(self.lesson.module).items()},
+            "optimiser": checkpoint.optimiser_tensors(self.optimiser),
         }
         if self.average is not None:
-            tensors["average"] = {k: v.clone() for k, v in self.average.values.items()}
+            tensors["average"] = dict(self.average.values)
+        if copied:
+            tensors = {group: {k: v.clone() for k, v in named.items()} for group, named in tensors.items()}
+        tensors["best"] = self.best
         return State(tensors, {**vars(self.at), "history": list(self.at.history), "stage": self.name})
 
     def _put(self, state: State) -> None:
@@ -210,7 +213,7 @@ class Fit:
 
     def _save(self) -> None:
         if self.file is not None:
-            checkpoint.save(self.file, self._state())
+            checkpoint.save(self.file, self._state(copied=False))
         self._saved = time.monotonic()
 
     def _restore(self) -> None:

@@ -84,17 +84,17 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values: dict[str, Tensor] = {k: v.detach().clone() for k, v in learned(module).items()}
+        self._now = learned(module)
+        self.values: dict[str, Tensor] = {k: v.detach().clone() for k, v in self._now.items()}
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Take in the weights after `step` (from 0)."""
+    def update(self, step: int) -> None:
+        """Take in the module's weights after `step` (from 0)."""
         keep = min(self.decay, (1 + step) / (EMA_WARM_STEPS + step))
-        now = learned(module)
         floats = [k for k, v in self.values.items() if v.is_floating_point()]
-        torch._foreach_lerp_([self.values[k] for k in floats], [now[k] for k in floats], 1 - keep)
+        torch._foreach_lerp_([self.values[k] for k in floats], [self._now[k] for k in floats], 1 - keep)
         for k in self.values.keys() - set(floats):
-            self.values[k].copy_(now[k])
+            self.values[k].copy_(self._now[k])
 
 
 def learned(module: nn.Module) -> dict[str, Tensor]:
