@@ -7,7 +7,7 @@ import pytest
 from fieldmark.data.index import Index
 from fieldmark.errors import DataError
 from fieldmark.types import Sample
-from fieldmark.workshop.learn.classify import check_classes
+from fieldmark.workshop.learn.classify import Classify, check_classes
 
 
 def index(**parts: str) -> Index:
@@ -36,3 +36,22 @@ def test_classes_are_those_of_training_by_name():
 def test_what_cannot_be_learned_is_said(parts, says):
     with pytest.raises(DataError, match=says):
         check_classes(index(**parts))
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "n", "better"),
+    [
+        ((0.90, -0.5), (0.80, -0.3), 100, True),  # many more right, though less sure
+        ((0.80, -0.3), (0.90, -0.5), 100, False),
+        ((0.89, -0.3), (0.90, -0.5), 100, True),  # as many right, more sure
+        ((0.91, -0.6), (0.90, -0.5), 100, False),
+        ((0.89, -0.3), (0.90, -0.5), 100_000, False),  # of many pictures one in a hundred counts
+        ((1.00, -0.1), (1.00, -0.2), 10, True),
+        ((1.00, -0.3), (1.00, -0.2), 10, False),
+    ],
+)
+def test_a_network_is_better_by_right_names_then_by_its_score(new, old, n, better):
+    def scores(of):
+        return {"accuracy": of[0], "score": of[1]}
+
+    assert Classify(("a", "b")).better(scores(new), scores(old), n) is better

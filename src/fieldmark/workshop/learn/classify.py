@@ -3,7 +3,7 @@
 N pictures, L classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -73,3 +73,11 @@ class Classify:
             "accuracy": float((logits.argmax(1) == targets).mean()),
             "temperature": temperature,
         }
+
+    def better(self, new: Mapping[str, float], old: Mapping[str, float], n: int) -> bool:
+        """Whether scores of `n` validation pictures speak for a new network: more of them right, or as many within half
+        a standard error and a higher score (a discriminant estimates poorly even where it names well)."""
+        p = old["accuracy"]
+        within = 0.5 * (p * (1 - p) / max(1, n)) ** 0.5
+        gain = new["accuracy"] - p
+        return gain > within or (gain >= -within and new["score"] > old["score"])

@@ -187,7 +187,10 @@ class Stages:
 
     def _better(self, last: Progress) -> bool:
         """Whether validation says that the later stages beat the linear one; without validation they are taken."""
-        return self.fitted is None or self.fitted.val is None or last.best > self.fitted.val["score"]
+        found = next((row for row in last.history if row["step"] == last.best_step), None)
+        if self.fitted is None or self.fitted.val is None or found is None:
+            return True
+        return Classify(self.job.classes).better(found, self.fitted.val, self.planner.counts.val)
 
     def _source(self, stage: StagePlan, prefix: torch.nn.Module) -> Source:
         usable, job = self.usable, self.job
