@@ -14,7 +14,7 @@ from torch import Tensor
 from fieldmark.data.index import Index, class_names
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.calibration import fit_temperature
-from fieldmark.field.evaluate.classification import negative_log_likelihood, softmax
+from fieldmark.field.evaluate.classification import softmax
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.losses import soft_cross_entropy
 
@@ -64,8 +64,8 @@ class Classify:
         """The score to raise and its standard error, with accuracy and negative log-likelihood (nats)."""
         temperature = fit_temperature(logits, targets)
         p = softmax(logits / temperature)
-        nll = negative_log_likelihood(p, targets)
         each = -np.log(np.maximum(p[np.arange(len(targets)), targets], 1e-12))
+        nll = float(each.mean())
         return {
             "score": -nll,
             "error": float(each.std() / np.sqrt(len(each))),

@@ -97,13 +97,14 @@ def fit(
     `rows_at` names a cut whose rows, the engine's output "rows", are kept as well.
     """
     views = number_of_views(recipe, sum(s.split == "train" for s in usable.samples))
+    key = extractor_key(network, engine, preprocess)
     caches, rows = [], []
     computed, seconds = 0, 0.0
     for number in range(views):
-        cache = view_cache(network, engine, preprocess, recipe, number)
+        cache = view_cache(key, recipe, number)
         wanted = [cache]
         if rows_at is not None:
-            rows.append(view_cache(network, engine, preprocess, recipe, number, rows_at))
+            rows.append(view_cache(key, recipe, number, rows_at))
             wanted.append(rows[-1])
         name = "features" if views == 1 else f"features, view {number + 1} of {views}"
         with journal.step(name) as tick:
@@ -124,11 +125,9 @@ def load_view(data: bytes, digest: Digest, number: int, preprocess: Preprocess, 
     return augment.view(data, digest, number, recipe.seed, preprocess, recipe.augment)
 
 
-def view_cache(
-    network: Network, engine: Engine, preprocess: Preprocess, recipe: Recipe, number: int, rows_at: str | None = None
-) -> FeatureCache:
-    """The cache of one view's embeddings, or of its rows at a cut."""
-    key = _view_key(extractor_key(network, engine, preprocess), number, recipe)
+def view_cache(extractor: str, recipe: Recipe, number: int, rows_at: str | None = None) -> FeatureCache:
+    """The cache of one view's embeddings, or of its rows at a cut; `extractor` is an `extractor_key`."""
+    key = _view_key(extractor, number, recipe)
     return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 
 
@@ -204,8 +203,8 @@ def _fit_head(
     caches: Sequence[FeatureCache],
     recipe: Recipe,
 ) -> tuple[LinearHead, Choice, dict[str, float] | None]:
-    number = {name: i for i, name in enumerate(classes)}
-    y = np.array([number[s.label] for s in samples], np.int64)
+    task = Classify(classes)
+    y = task.targets(samples)
     train = np.array([s.split == "train" for s in samples])
     folds = fold_numbers(samples, keys, recipe.probe.folds, recipe.seed)
     n_features = caches[0].rows(keys[:1]).shape[1]
@@ -237,5 +236,5 @@ def _fit_head(
     head = discriminant.linear_head(sum(train_sums[1:], train_sums[0]), choice.power, choice.shrinkage)
     val = np.flatnonzero(~train)
     logits = head.logits(caches[0].rows([keys[i] for i in val.tolist()])) if len(val) else None
-    scored = None if logits is None else Classify(classes).score(logits, y[val])
+    scored = None if logits is None else task.score(logits, y[val])
     return head, choice, scored

@@ -68,7 +68,8 @@ class Stages:
         if self.recipe.probe.on:
             self._probe(self._engine_with_rows() or engine)
             self.planner.revise(self.fitted.engine_cost if self.fitted else None)
-        probe.check_classes_left(self.usable, job.classes)
+        else:
+            probe.check_classes_left(self.usable, job.classes)
         before, fits = self.onnx, self._later_stages()
         kept = self.onnx is not before
         return Learned(
@@ -214,10 +215,11 @@ class Stages:
         if len(caches) >= stage.views:
             return caches
         job, usable, engine = self.job, self.usable, self._prefix_engine(prefix)
+        key = probe.extractor_key(self.network, engine, job.preprocess)
         for number in range(len(caches), stage.views):
             pairs = zip(usable.keys, usable.samples, strict=True)
             wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
-            cache = probe.view_cache(self.network, engine, job.preprocess, self.recipe, number, stage.cut)
+            cache = probe.view_cache(key, self.recipe, number, stage.cut)
             with job.journal.step(f"view {number + 1} of {stage.views}") as tick:
                 view = partial(probe.load_view, number=number, preprocess=job.preprocess, recipe=self.recipe)
                 errors = fill([cache], engine, wanted, view, tick)
