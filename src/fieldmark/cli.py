@@ -32,6 +32,7 @@ def cli() -> None:
 @click.option("--out", required=True, type=EXISTING, help="New folder for the run; its bundle is RUN/bundle.")
 @click.option("--task", default="auto", type=click.Choice(["auto", "classify"]), help="What to learn.")
 @click.option("--backbone", help="A timm name (fieldmark models lists them); default tf_efficientnet_lite0.")
+@click.option("--head", help="average (default), gem, additive, gated, dot or self: how features are read.")
 @click.option("--budget", metavar="TIME", help="How long it may take, such as 90s, 5m or 2h.")
 @click.option("--recipe", help="quick, standard (default), thorough, scratch, or a .toml file.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value of the recipe.")
@@ -44,6 +45,7 @@ def train(
     out: Path,
     task: str,
     backbone: str | None,
+    head: str | None,
     budget: str | None,
     recipe: str | None,
     settings: tuple[str, ...],
@@ -76,6 +78,7 @@ def train(
             out,
             task=task,
             backbone=backbone,
+            head=head,
             budget=budget,
             begun=BEGUN,
             recipe=recipe,

@@ -55,7 +55,7 @@ def test_later_settings_win():
         ("augment.crop=inf", "a number"),
         ("probe.shrinkage=a,b", "separated by commas"),
         ("picture.fit=sqush", "squash"),
-        ("model=x", "model.backbone"),
+        ("model=x", "did you mean model."),
     ],
 )
 def test_an_unknown_key_or_value_is_refused_and_says_what_is_right(setting, says):

@@ -98,7 +98,7 @@ def test_later_stages_have_their_time_before_the_end():
 
 
 def test_a_plan_is_read_back_and_a_damaged_one_is_none(tmp_path):
-    plan = Plan(600.0, 30.0, 20.0, choose(COSTS, COUNTS, 500, TAIL), {"tail": [(3, 40)]})
+    plan = Plan(600.0, 30.0, 20.0, 2, choose(COSTS, COUNTS, 500, TAIL), {"tail": [(3, 40)]})
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == plan
     assert len(plan.table()) == 3
@@ -106,3 +106,11 @@ def test_a_plan_is_read_back_and_a_damaged_one_is_none(tmp_path):
         (tmp_path / "plan.json").write_text(text)
         assert Plan.load(tmp_path / "plan.json") is None
     assert Plan.load(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    ("most", "seconds", "views"),
+    [(5, None, 5), (5, 100, 5), (5, 31, 3), (5, 9, 1), (5, -4, 1), (0, None, 0), (0, 50, 0)],
+)
+def test_a_short_time_leaves_fewer_views(most, seconds, views):
+    assert room.fitting_views(most, 10.0, seconds) == views

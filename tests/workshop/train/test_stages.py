@@ -1,6 +1,5 @@
 """Stages after the linear one: what they learn, within a budget, and whatever happens."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -164,27 +163,46 @@ tiny_train(sys.argv[1], sys.argv[2], *sys.argv[4:], recipe="standard", resume=sy
 """
 
 
-def child(data: Path, run: Path, resume: bool, errors: int = subprocess.DEVNULL) -> subprocess.Popen:
+def child(data: Path, run: Path, resume: bool) -> subprocess.Popen:
     words = [sys.executable, "-c", CHILD, str(data), str(run), "resume" if resume else "new", *TAIL]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, cwd=Path(__file__).parents[3])
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3])
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+from fieldmark.workshop.train import loop
+import fieldmark.workshop.train.stages, timm, openvino
+from tests.training import tiny_train
+loop.CHECKPOINT_EVERY_S = 0.05
+moments, kills = random.Random(0), 0
+while kills < 20:
+    run = Path(sys.argv[2]) / str(kills)
+    while not (run / "bundle").exists():
+        child = os.fork()
+        if not child:
+            tiny_train(sys.argv[1], run, *sys.argv[3:], recipe="standard", resume=(run / "recipe.json").exists())
+            os._exit(0)
+        end = time.monotonic() + (moments.uniform(0.2, 2.5) if kills < 20 else 300)
+        while (there := os.waitpid(child, os.WNOHANG) == (0, 0)) and time.monotonic() < end:
+            time.sleep(0.01)
+        if there:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+print(kills)
+"""
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_bundle_of_an_undisturbed_one(data, tmp_path):
     expected = tiny_train(data, tmp_path / "whole", *TAIL, recipe="standard")
-    rng = np.random.default_rng(0)
-    run, kills = tmp_path / "killed", 0
-    while not (run / "bundle").exists():
-        process = child(data, run, (run / "recipe.json").exists(), subprocess.PIPE)
-        try:
-            _, error = process.communicate(timeout=300 if kills >= 20 else 2.5 + 4 * rng.random())
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-        else:
-            assert process.returncode == 0, error.decode()
-    assert kills > 0
-    assert bundle_bytes(run / "bundle") == bundle_bytes(expected.bundle)
+    (tmp_path / "killed").mkdir()
+    words = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "killed"), *TAIL]
+    found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert found.returncode == 0, found.stderr
+    assert int(found.stdout) >= 20
+    for run in (tmp_path / "killed").iterdir():
+        assert bundle_bytes(run / "bundle") == bundle_bytes(expected.bundle)
 
 
 def test_two_trainings_into_one_run_do_not_mix(data, tmp_path):
@@ -207,3 +225,38 @@ def test_rows_that_outgrow_the_cache_are_made_as_they_are_needed(data, tmp_path,
     (stage,) = bundles.load(found.bundle).facts["learning"]
     assert (stage["name"], stage["views"]) == ("tail", 0)
     assert stage["cut"] != "pictures"
+
+
+LIMITED = """
+import functools, resource, sys
+from pathlib import Path
+from tests.training import coloured, tiny_train
+from fieldmark.workshop.train import cache
+
+SETTINGS = ("picture.size=160", "tune.cut=maxpool", "tune.epochs=0.1", "tune.views=8", "tune.batch=8")
+ROW_BYTES = 102_400
+base = Path(sys.argv[1])
+
+def used():
+    status = Path("/proc/self/status").read_text()
+    return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
+
+def go(count):
+    return tiny_train(coloured(base / f"{count}", count), base / f"run {count}", *SETTINGS, recipe="standard")
+
+cache.trim_cache = functools.partial(cache.trim_cache, limit_bytes=40_000_000)
+go(20)
+go(25)
+free = 150_000_000
+assert 8 * 0.7 * 3 * 200 * ROW_BYTES > 2 * free
+resource.setrlimit(resource.RLIMIT_DATA, (used() + free, -1))
+go(200)
+"""
+
+
+def test_rows_larger_than_memory_and_cache_are_learned_from(tmp_path):
+    words = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=300)
+    assert found.returncode == 0, found.stderr
+    (stage,) = bundles.load(tmp_path / "run 200" / "bundle").facts["learning"]
+    assert stage["views"] == 8

@@ -17,6 +17,7 @@ from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.evaluate.classification import softmax
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.losses import soft_cross_entropy
+from fieldmark.workshop.models.attention import overlap
 
 
 def check_classes(index: Index) -> tuple[str, ...]:
@@ -44,8 +45,8 @@ class Classify:
     """Cross-entropy on soft targets; validation by negative log-likelihood at the best temperature, which says more
     of a few pictures than the share that is right."""
 
-    def __init__(self, classes: Sequence[str], label_smoothing: float = 0.0) -> None:
-        self.classes, self.label_smoothing = tuple(classes), label_smoothing
+    def __init__(self, classes: Sequence[str], label_smoothing: float = 0.0, apart: float = 0.0) -> None:
+        self.classes, self.label_smoothing, self.apart = tuple(classes), label_smoothing, apart
 
     def targets(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Class numbers [N]."""
@@ -57,8 +58,9 @@ class Classify:
         return F.one_hot(torch.from_numpy(targets), len(self.classes)).float()
 
     def loss(self, outputs: Sequence[Tensor], soft_targets: Tensor) -> Tensor:
-        """The loss of a network's outputs, logits [N, L] first; a scalar."""
-        return soft_cross_entropy(outputs[0], soft_targets, self.label_smoothing)
+        """The loss of a network's outputs, logits [N, L] and attention [N, K, h, w] first; a scalar."""
+        loss = soft_cross_entropy(outputs[0], soft_targets, self.label_smoothing)
+        return loss + self.apart * overlap(outputs[1]) if self.apart else loss
 
     def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
         """The score to raise and its standard error, with accuracy and negative log-likelihood (nats)."""

@@ -6,20 +6,11 @@ N pictures, K attention maps, F features, h x w positions, D = K * F, L classes.
 import torch
 from torch import Tensor, nn
 
+from fieldmark.workshop.models.attention import Average, Pooling
 from fieldmark.workshop.models.backbone import Backbone
 
 OUTPUTS = ("logits", "attention", "embedding", "features")
 TINY = 1e-12
-
-
-class Average(nn.Module):
-    """The uniform attention map [N, 1, h, w]: average pooling."""
-
-    n_maps = 1
-
-    def forward(self, features: Tensor) -> Tensor:
-        n, _, h, w = features.shape
-        return features.new_full((n, 1, h, w), 1.0) / (h * w)
 
 
 class Power(nn.Module):
@@ -46,10 +37,18 @@ class Network(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(backbone.mean).view(1, 3, 1, 1))
         self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1))
         self.backbone = backbone
-        self.attention = Average()
+        self.attention: Pooling = Average()
         self.power = Power()
         self.dropout = nn.Dropout(0.0)
         self.head = nn.Linear(backbone.n_features * self.attention.n_maps, n_classes)
+
+    def set_pooling(self, pooling: Pooling) -> None:
+        """Read the features by another head; the classifier after it begins anew, with zeros."""
+        self.attention = pooling
+        self.head = nn.Linear(self.backbone.n_features * pooling.n_maps, self.head.out_features)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.power.exponent.fill_(1.0)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`OUTPUTS` in their order: [N, L], [N, K, h, w], [N, D], [N, F, h, w]."""
@@ -61,7 +60,6 @@ class Network(nn.Module):
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`OUTPUTS` of the backbone's features [N, F, h, w]."""
-        attention = self.attention(features)
-        pooled = attention.flatten(2) @ features.flatten(2).transpose(1, 2)  # [N, K, F]
-        embedding = self.power(pooled.flatten(1))
+        pooled, attention = self.attention(features)
+        embedding = self.power(pooled)
         return self.head(self.dropout(embedding)), attention, embedding, features

@@ -9,6 +9,7 @@ from fieldmark.types import Fit, Resample
 Stage = Literal["head", "tail", "full"]
 Policy = Literal["none", "trivial", "rand"]
 Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
+Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
 Optimiser = Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "sgd"]
 
@@ -32,10 +33,18 @@ class PictureRecipe:
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """`weights`: "auto" (embedded package, else hub), "none" (random), or a `.safetensors` file."""
+    """`weights`: "auto" (embedded package, else hub), "none" (random), or a `.safetensors` file.
+
+    `head`: how later stages read the features (the linear one takes their average): "average", "gem", or attention
+    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average.
+    """
 
     backbone: str = "tf_efficientnet_lite0"
     weights: str = "auto"
+    head: Head = "average"
+    maps: int = 1
+    hidden: int = 128
+    join: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,14 @@ class OptimRecipe:
 @dataclass(frozen=True)
 class RegulariseRecipe:
     """Label smoothing, dropout before the head, stochastic depth (Huang et al. 2016) in the blocks that learn;
-    `fixed_norms` keeps batch-norm statistics as pretrained."""
+    `fixed_norms` keeps batch-norm statistics as pretrained; `apart` times how alike several attention maps are is added
+    to the loss."""
 
     label_smoothing: float = 0.1
     dropout: float = 0.0
     drop_path: float = 0.0
     fixed_norms: bool = True
+    apart: float = 0.0
 
 
 @dataclass(frozen=True)

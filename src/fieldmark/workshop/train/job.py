@@ -17,7 +17,7 @@ from fieldmark.errors import FieldmarkError, UsageError, unknown_name
 from fieldmark.files import PARTIAL, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
-from fieldmark.workshop.recipe import Recipe, check, flat, load_recipe
+from fieldmark.workshop.recipe import Recipe, check, flat, load_recipe, with_value
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
@@ -47,7 +47,7 @@ class Job:
 
 
 def resolve_recipe(
-    name: str | None, settings: Sequence[str], task: str, backbone: str | None, seed: int | None
+    name: str | None, settings: Sequence[str], task: str, backbone: str | None, head: str | None, seed: int | None
 ) -> Recipe:
     if task not in TASKS:
         raise UsageError(unknown_name("task", task, TASKS))
@@ -56,6 +56,8 @@ def resolve_recipe(
         raise UsageError(unknown_name("task", recipe.task, TASKS))
     if backbone is not None:
         recipe = replace(recipe, model=replace(recipe.model, backbone=backbone))
+    if head is not None:
+        recipe = with_value(recipe, "model.head", head)
     if seed is not None:
         recipe = replace(recipe, seed=seed)
     return check(replace(recipe, task="classify"))

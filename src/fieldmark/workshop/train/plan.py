@@ -55,6 +55,7 @@ class Plan:
     budget_s: float | None
     probe_s: float
     finish_s: float
+    probe_views: int
     stages: list[StagePlan] = field(default_factory=list)
     revisions: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
@@ -92,6 +93,11 @@ class Counts:
     train: int
     val: int
     test: int
+
+
+def fitting_views(most: int, per_view: float, seconds: float | None) -> int:
+    """How many views, of at most `most` and at least one, have time in `seconds`."""
+    return most if seconds is None or not most else max(1, min(most, int(max(0.0, seconds) / per_view)))
 
 
 def choose(costs: Costs, counts: Counts, seconds: float | None, tune: TuneRecipe) -> list[StagePlan]:

@@ -39,7 +39,10 @@ class Planner:
     def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
         job = self.job
         self.costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
-        plan = Plan(job.budget_s, self._probe_s(), self._finish_s())
+        finish_s, probe_s, per_view = self._finish_s(), *self._probe_s()
+        spare = None if job.budget_s is None else job.budget_s * (1 - MARGIN) - job.elapsed() - finish_s - probe_s
+        views = plans.fitting_views(self._probe_views(), per_view, spare if not job.recipe.probe.views else None)
+        plan = Plan(job.budget_s, probe_s + views * per_view, finish_s, views)
         left = None
         if job.budget_s is not None:
             needed = job.elapsed() + plan.probe_s + plan.finish_s
@@ -71,12 +74,13 @@ class Planner:
             return profile(cuttable, self.job.network.backbone.size, engine_cost, bf16)
         return Costs(engine_cost, GUESSED_GPU_COST if self.job.device.type == "cuda" else 3 * engine_cost)
 
-    def _probe_s(self) -> float:
-        if not self.job.recipe.probe.on:
-            return 0.0
+    def _probe_views(self) -> int:
+        return probe.number_of_views(self.job.recipe, self.counts.train) if self.job.recipe.probe.on else 0
+
+    def _probe_s(self) -> tuple[float, float]:
+        """Of the linear head, and of each view for it."""
         n = self.counts.train + self.counts.val
-        views = probe.number_of_views(self.job.recipe, self.counts.train)
-        return views * n * self.costs.engine + HEAD_S + HEAD_S_A_PICTURE * n
+        return (HEAD_S + HEAD_S_A_PICTURE * n, n * self.costs.engine) if self.job.recipe.probe.on else (0.0, 0.0)
 
     def _finish_s(self) -> float:
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)

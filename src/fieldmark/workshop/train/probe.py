@@ -89,14 +89,14 @@ def fit(
     preprocess: Preprocess,
     recipe: Recipe,
     journal: Journal,
+    views: int,
     rows_at: str | None = None,
 ) -> Fitted:
-    """Fit the head on the training samples; strength, power and temperature by cross-validation on all given (train
-    and val). Pictures that cannot be used are left out; DataError when a class loses its last training picture.
+    """Fit the head on `views` of the training samples; strength, power and temperature by cross-validation on all given
+    (train and val). Pictures that cannot be used are left out; DataError when a class loses its last training picture.
 
     `rows_at` names a cut whose rows, the engine's output "rows", are kept as well.
     """
-    views = number_of_views(recipe, sum(s.split == "train" for s in usable.samples))
     key = extractor_key(network, engine, preprocess)
     caches, rows = [], []
     computed, seconds = 0, 0.0

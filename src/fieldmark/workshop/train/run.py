@@ -47,6 +47,7 @@ def train(
     *,
     task: str = "auto",
     backbone: str | None = None,
+    head: str | None = None,
     recipe: str | None = None,
     settings: Sequence[str] = (),
     device: str = "auto",
@@ -66,7 +67,7 @@ def train(
     """
     begun = time.monotonic() if begun is None else begun
     budget_s = None if budget is None else seconds_of(budget)
-    chosen = resolve_recipe(recipe, settings, task, backbone, seed)
+    chosen = resolve_recipe(recipe, settings, task, backbone, head, seed)
     target = choose_device(device)
     run = Path(out)
     check_place(run, chosen, resume)

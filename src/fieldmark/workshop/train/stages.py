@@ -14,6 +14,7 @@ from fieldmark.types import Sample
 from fieldmark.workshop.export import export_onnx, set_weights
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.learn.discriminant import LinearHead
+from fieldmark.workshop.models.attention import make_pooling
 from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
 from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.train import augment, probe
@@ -89,13 +90,15 @@ class Stages:
         stages = self.planner.plan.stages
         if not stages:
             return ()
-        untouched = {k: v.clone() for k, v in self.network.state_dict().items()}
+        pooling, untouched = self.network.attention, {k: v.clone() for k, v in self.network.state_dict().items()}
         before = self.temperature
+        self._new_head()
         fits = tuple((stage, self._fit(stage)) for stage in stages)
         if self._better(fits[-1][1]):
             with self.job.journal.step("network to ONNX again"):
                 self.onnx = export_onnx(self.network, self.job.preprocess.size_wh)
         else:
+            self.network.set_pooling(pooling)
             self.network.load_state_dict(untouched)
             self.temperature = before
             self.job.journal.say("fine-tuning did not beat the linear head on validation: the linear head is kept")
@@ -122,8 +125,9 @@ class Stages:
     def _probe(self, engine: Engine) -> None:
         """Fit the linear head and put it into the network and its ONNX form."""
         job, cut = self.job, self.planner.kept_cut()
+        views = self.planner.plan.probe_views
         self.fitted = probe.fit(
-            self.usable, job.classes, self.network, engine, job.preprocess, self.recipe, job.journal, cut
+            self.usable, job.classes, self.network, engine, job.preprocess, self.recipe, job.journal, views, cut
         )
         self.temperature = self.fitted.choice.temperature
         if cut is not None:
@@ -142,10 +146,8 @@ class Stages:
         job, recipe = self.job, self.recipe
         keep_freed_memory()
         prefix, tail = split(self.network, self.cuttable, stage.cut)
-        if stage is self.planner.plan.stages[0] and self.fitted is not None:
-            self._empty_head()
         source = self._source(stage, prefix)
-        task = Classify(job.classes, recipe.regularise.label_smoothing)
+        task = Classify(job.classes, recipe.regularise.label_smoothing, recipe.regularise.apart)
         with learning(tail, recipe, job.device):
             lesson = TailLesson(tail, source, self.usable.samples, task, recipe, job.device, self.bf16)
             if isinstance(source, Pictures | FreshRows):
@@ -175,12 +177,14 @@ class Stages:
         network.head.bias.copy_(torch.from_numpy(head.bias))
         network.power.exponent.fill_(head.power)
 
-    def _empty_head(self) -> None:
-        """A head of zeros on plain features: later stages learn better from it than from the linear stage's, whose
-        large weights on faint directions amplify every change of the backbone (docs/experiments.md)."""
-        self.network.head.weight.zero_()
-        self.network.head.bias.zero_()
-        self.network.power.exponent.fill_(1.0)
+    def _new_head(self) -> None:
+        """The recipe's head, its classifier all zeros: later stages learn better from it than from the linear stage's,
+        whose large weights on faint directions amplify every change of the backbone (docs/experiments.md)."""
+        model = self.recipe.model
+        torch.manual_seed(self.recipe.seed)
+        n_features = self.network.backbone.n_features
+        self.network.set_pooling(make_pooling(model.head, n_features, model.maps, model.hidden, model.join))
+        self.network.requires_grad_(False)
 
     def _temperature(self, lesson: TailLesson) -> float:
         logits, targets = lesson.logits(lesson.val)
