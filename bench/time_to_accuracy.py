@@ -1,0 +1,148 @@
+"""Test accuracy against wall-clock: Fieldmark beside fastai, timm's train script and torchvision's tutorial, all on
+tf_efficientnet_lite0 with the same weights, each peer in its own environment, as its own documentation tells a user.
+
+python -m bench.time_to_accuracy DATA [WHO ...]
+
+DATA: grocery, magnetic-tile; WHO: fieldmark, fastai, timm, torchvision. timm's scripts are not in its package:
+TIMM_SCRIPTS names a checkout of its repository. A peer's clock runs from the start of its process to the end of each
+epoch with its validation; its weights are scored on the test part afterwards.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import budget, data, results
+
+NAME = "tf_efficientnet_lite0"
+HERE = Path(__file__).parent
+OUT = HERE / "out" / "time_to_accuracy"
+FOLDERS = {"grocery": "grocery", "magnetic-tile": "magnetic_tile"}
+PACKAGES = {
+    "fastai": ["fastai", "timm"],
+    "timm": ["timm", "torch", "torchvision"],
+    "torchvision": ["timm", "torch", "torchvision"],
+}
+BUDGETS = ("1m", "3m", "10m")
+SEEDS = (0, 1, 2)
+TIMM_EPOCHS = 10
+
+
+def folders(name: str) -> Path:
+    """The data as train, val, test with a folder for each class, of links."""
+    place, root = OUT / name / "data", data.folder(FOLDERS[name])
+    if not place.is_dir():
+        with (root / "labels.csv").open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        for label in {row["label"] for row in rows}:
+            for part in ("train", "val", "test"):
+                (place / part / label).mkdir(parents=True, exist_ok=True)
+        for number, row in enumerate(rows):
+            link = place / row["split"] / row["label"] / f"{number:05d}{Path(row['path']).suffix}"
+            link.symlink_to((root / row["path"]).resolve())
+        (place / "classes.txt").write_text("\n".join(sorted({row["label"] for row in rows})) + "\n", encoding="utf-8")
+    return place
+
+
+def weights() -> Path:
+    """The embedded weights under timm's names."""
+    file = OUT / f"{NAME}.safetensors"
+    if not file.exists():
+        import timm
+        from safetensors.torch import save_file
+
+        from fieldmark.workshop.models.weights import from_embedded
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        state = from_embedded(NAME, timm.create_model(NAME).state_dict())
+        save_file({key: value.contiguous() for key, value in state.items()}, file)
+    return file
+
+
+def environment(who: str) -> Path:
+    """The Python of a peer's own environment."""
+    place = OUT / "environments" / who
+    if not (place / "bin" / "python").exists():
+        uv = str(Path(sys.executable).parent / "uv")
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *PACKAGES[who]], check=True
+        )
+    return place / "bin" / "python"
+
+
+def run_script(who: str, name: str) -> list[dict[str, float]]:
+    """The curve of a peer that is a script here."""
+    out = OUT / name / who
+    shutil.rmtree(out, ignore_errors=True)
+    command = [environment(who), HERE / "peers" / f"run_{who}.py", folders(name), weights(), out]
+    subprocess.run([str(word) for word in command], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    found: list[dict[str, float]] = json.loads((out / "curve.json").read_text(encoding="utf-8"))
+    return found
+
+
+def run_timm(name: str) -> list[dict[str, float]]:
+    """The curve of timm's train script; its checkpoints, scored by its validation script."""
+    python, scripts, place = environment("timm"), Path(os.environ["TIMM_SCRIPTS"]), folders(name)
+    out = OUT / name / "timm"
+    shutil.rmtree(out, ignore_errors=True)
+    classes = len((place / "classes.txt").read_text(encoding="utf-8").splitlines())
+    known = ["--data-dir", place, "--class-map", place / "classes.txt", "--model", NAME, "--num-classes", classes]
+    known += ["--device", "cpu", "--workers", 2]
+    train = ["--train-split", "train", "--val-split", "val", "--pretrained", "--pretrained-path", weights()]
+    train += ["--opt", "adamw", "--lr", "3e-4", "--layer-decay", "0.75", "--epochs", TIMM_EPOCHS]
+    train += ["--output", out, "--experiment", "run", "--checkpoint-hist", TIMM_EPOCHS]
+    began = time.time()
+    subprocess.run([str(word) for word in (python, scripts / "train.py", *known, *train)], check=True)
+    rows = []
+    for epoch in range(TIMM_EPOCHS):
+        state = out / "run" / f"checkpoint-{epoch}.pth.tar"
+        score = out / f"{epoch}.json"
+        words = ["--split", "test", "--checkpoint", state, "--results-file", score, "--results-format", "json"]
+        subprocess.run([str(word) for word in (python, scripts / "validate.py", *known, *words)], check=True)
+        accuracy = json.loads(score.read_text(encoding="utf-8"))["top1"] / 100
+        rows.append({"epoch": epoch + 1, "seconds": state.stat().st_mtime - began, "accuracy": accuracy})
+    return rows
+
+
+def run_fieldmark(name: str) -> list[dict[str, Any]]:
+    """A point for every budget and seed."""
+    rows = []
+    for case in (f"{name}:{time_}:{seed}" for time_ in BUDGETS for seed in SEEDS):
+        found = budget.run(case)
+        rows.append({"case": case, **{key: found[key] for key in ("seconds", "accuracy", "accuracy_ci")}})
+    return rows
+
+
+def versions(who: str) -> dict[str, str]:
+    uv = str(Path(sys.executable).parent / "uv")
+    listed = subprocess.run(
+        [uv, "pip", "list", "--format", "json", "--python", str(environment(who))],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    wanted = ("fastai", "timm", "torch", "torchvision")
+    return {row["name"]: row["version"] for row in json.loads(listed.stdout) if row["name"] in wanted}
+
+
+def main(name: str, *who: str) -> None:
+    file = results.FOLDER / "time_to_accuracy.json"
+    found = json.loads(file.read_text(encoding="utf-8"))["time_to_accuracy"] if file.exists() else {}
+    for one in who or ("fieldmark", *PACKAGES):
+        if one == "fieldmark":
+            found[f"{name} fieldmark"] = {"curve": run_fieldmark(name)}
+        else:
+            curve = run_timm(name) if one == "timm" else run_script(one, name)
+            found[f"{name} {one}"] = {"curve": curve, "versions": versions(one)}
+        results.write("time_to_accuracy", found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
