@@ -132,7 +132,12 @@ def tiny_facts(**changes: Any) -> dict[str, Any]:
         "task": "classify",
         "classes": list(CLASSES),
         "preprocess": {"size_wh": [SIZE, SIZE], "fit": "squash", "resample": "bilinear"},
-        "outputs": {"logits": ["N", len(CLASSES)]},
+        "outputs": {
+            "logits": [len(CLASSES)],
+            "attention": [MAPS, CELLS, CELLS],
+            "embedding": [MAPS * FEATURES],
+            "features": [FEATURES, CELLS, CELLS],
+        },
         "precision": "f32",
         "calibration": {"temperature": 1.0},
         "thresholds": {"unsure_below": 0.5},

@@ -114,16 +114,16 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
     _check_new(out)
     recogniser = load(bundle)
     with ExitStack() as stack:
-        report, partial = stack.enter_context(Reporter()), None
+        report, partial, maps = stack.enter_context(Reporter()), None, None
         if out is not None:
             partial = stack.enter_context(atomic_folder(out))
         evaluation = run_evaluation(recogniser, data, part, lambda done, total: report("scoring", done, total))
         if partial is not None:
-            _write_evaluation(partial, recogniser, evaluation)
+            maps = _write_evaluation(partial, recogniser, evaluation, report)
     for skip in evaluation.skipped:
         _left_out(skip.name, skip.reason)
     if as_json:
-        printing.print_json(evaluation.to_json())
+        printing.print_json(evaluation.to_json() | ({"maps": maps} if maps else {}))
         return
     click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
     click.echo(printing.summary(evaluation.scores))
@@ -134,14 +134,18 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
         click.echo(f"report  {out / 'report.html'}")
 
 
-def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any) -> None:
+def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: Any) -> dict[str, Any] | None:
+    """The report and the table of predictions; what was measured of the maps."""
+    from fieldmark.field.explain import check_maps
     from fieldmark.field.report import mistakes, write_report
 
-    worst = mistakes(recogniser, evaluation)
-    write_report(folder / "report.html", facts=recogniser.bundle.facts, evaluations=[evaluation], mistakes=worst)
+    worst, facts = mistakes(recogniser, evaluation), recogniser.bundle.facts
+    maps = check_maps(recogniser, evaluation.samples, tick=lambda done, n: report("checking its maps", done, n))
+    write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
     with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         printing.write_csv(stream, evaluation.predictions, 1)
+    return maps
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """DATA in any of its forms becomes an Index: a folder, a table, a known name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fieldmark.data.index import Index
@@ -14,12 +15,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def _open_field_guide(progress: Progress | None) -> Index:
-    from fieldmark.data.synthetic import cached_field_guide
+    from fieldmark.data.synthetic import cached_field_guide, telling_boxes
 
     folder = cached_field_guide(
         None if progress is None else lambda done, n: progress("drawing the field guide", done, n)
     )
-    return open_table(folder / "labels.csv", source="field-guide")
+    index, boxes = open_table(folder / "labels.csv", source="field-guide"), telling_boxes(folder)
+    return replace(index, samples=tuple(replace(s, boxes=boxes[s.name]) for s in index.samples))
 
 
 NAMED: dict[str, Callable[[Progress | None], Index]] = {"field-guide": _open_field_guide}

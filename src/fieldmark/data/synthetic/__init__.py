@@ -6,7 +6,16 @@ Pose, size, place, plumage colours, light and background vary alike in all speci
 Each mark's box is 12 to 40 pixels on its longest side (at 384) and nothing ever hides it.
 """
 
-from .guide import GENERATOR, JPEG_QUALITY, PER_CLASS, SEED, SPLITS, cached_field_guide, render_field_guide
+from .guide import (
+    GENERATOR,
+    JPEG_QUALITY,
+    PER_CLASS,
+    SEED,
+    SPLITS,
+    cached_field_guide,
+    render_field_guide,
+    telling_boxes,
+)
 from .plate import plate
 from .render import SIZE, Rendered, render_picture
 from .species import (
@@ -40,6 +49,7 @@ __all__ = [
     "render_field_guide",
     "render_picture",
     "species_named",
+    "telling_boxes",
     "telling_marks",
     "twins",
 ]

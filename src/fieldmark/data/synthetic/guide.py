@@ -20,6 +20,7 @@ from PIL import Image
 
 from fieldmark.errors import DataError
 from fieldmark.files import cache_folder, sha256
+from fieldmark.types import Boxes
 
 from .render import SIZE, Rendered, render_picture
 from .species import MARK_KINDS, MARK_WORDS, SPECIES, Species, telling_marks, twins
@@ -230,6 +231,23 @@ def _coco(drawn: list[tuple[Entry, Json]], size: int) -> Json:
             for name, number in categories.items()
         ],
     }
+
+
+def telling_boxes(folder: Path) -> dict[str, Boxes]:
+    """The boxes of the telling marks in the set at `folder`, by the picture's path there."""
+    coco = json.loads((folder / "boxes.json").read_text(encoding="utf-8"))
+    kinds = {category["id"]: category["name"] for category in coco["categories"]}
+    marks: dict[int, list[tuple[str, list[float]]]] = {image["id"]: [] for image in coco["images"]}
+    for box in coco["annotations"]:
+        if box["attributes"]["telling"]:
+            x, y, w, h = box["bbox"]
+            marks[box["image_id"]].append((kinds[box["category_id"]], [x, y, x + w, y + h]))
+    found = {}
+    for image in coco["images"]:
+        rows = marks[image["id"]]
+        corners = np.array([corners for _, corners in rows], np.float32).reshape(-1, 4)
+        found[image["file_name"]] = Boxes(corners, tuple(kind for kind, _ in rows))
+    return found
 
 
 def _described(species: Species) -> Json:

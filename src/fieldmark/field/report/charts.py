@@ -128,6 +128,20 @@ def learning_chart(stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], 
     return svg(CHART_WH, "Validation accuracy as training went on", "".join(parts))
 
 
+def share_chart(lines: Sequence[tuple[str, Sequence[float]]], label: str) -> str:
+    """The probability of the answer over the share of cells, evenly spaced; one line each, the first the strongest."""
+    frame = Frame()
+    parts = [axes(frame, "Share of the cells, %", "Probability of the answer, %")]
+    for number, (name, curve) in enumerate(lines):
+        places = [(frame.x(i / (len(curve) - 1)), frame.y(v)) for i, v in enumerate(curve)]
+        points = " ".join(f"{x},{y}" for x, y in places)
+        kind = "curve" if number == 0 else f"curve other{number}"
+        parts.append(f'<polyline class="{kind}" points="{points}"><title>{escape(name)}</title></polyline>')
+        x, y = places[len(places) // 2]
+        parts.append(text(x + 6, y - 6, name, "start"))
+    return svg(CHART_WH, label, "".join(parts))
+
+
 def heat_map(names: Sequence[str], counts: NDArray[np.int64], totals: NDArray[np.int64]) -> str:
     """Confusion matrix [L, L], row = truth, column = answer; a cell is as strong as its share of the total [L]."""
     cell = 34 if len(names) <= 12 else 24 if len(names) <= 25 else 18

@@ -16,6 +16,7 @@ from fieldmark.field.runtime.evaluation import Evaluation
 from fieldmark.types import Picture
 
 from . import charts, sections
+from .maps import map_check
 from .words import clean, last_name, mapping, percent, seconds
 from .worst import Mistake
 
@@ -42,12 +43,14 @@ def write_report(
     mistakes: Sequence[Mistake] = (),
     training_grid: Sequence[Shown] = (),
     steps: Sequence[tuple[str, float]] = (),
+    maps: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report to `path`, atomically; the same input gives the same bytes.
 
-    `facts` are a bundle's; `steps` are names and seconds in the order they ran. MissingExtraError without jinja2.
+    `facts` are a bundle's; `maps`, what `check_maps` measured; `steps` are names and seconds in the order they ran.
+    MissingExtraError without jinja2.
     """
-    files.write_text(path, page(facts, evaluations, mistakes, training_grid, steps))
+    files.write_text(path, page(facts, evaluations, mistakes, training_grid, steps, maps))
 
 
 def page(
@@ -56,6 +59,7 @@ def page(
     mistakes: Sequence[Mistake] = (),
     training_grid: Sequence[Shown] = (),
     steps: Sequence[tuple[str, float]] = (),
+    maps: Mapping[str, Any] | None = None,
 ) -> str:
     """The report as HTML."""
     parts = sections.parts_of(facts, evaluations)
@@ -73,6 +77,7 @@ def page(
         "mistakes": [_mistake_values(m) for m in mistakes],
         "has_overlays": any(m.overlay is not None for m in mistakes),
         "training_grid": [{"caption": s.caption, "picture": jpeg_uri(s.picture, GRID_SIDE)} for s in training_grid],
+        "maps": map_check(maps),
         "learning": sections.learning(facts),
         "steps": sections.run_steps(ran),
         "timeline": charts.timeline(ran),
@@ -92,6 +97,7 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("data", "The pictures", values["data_parts"]),
         ("answers-1", "Confusions and trust", answered),
         ("mistakes", "Worst mistakes", values["mistakes"]),
+        ("maps", "Where it looks", values["maps"]),
         ("training", "Training pictures", values["training_grid"]),
         ("learning", "Before and after", values["learning"]),
         ("run", "The run", values["steps"]),

@@ -10,6 +10,7 @@ from fieldmark import bundle as bundles
 from fieldmark.data import SplitRule, fingerprint
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.intervals import paired_interval
+from fieldmark.field.explain import check_maps
 from fieldmark.field.report import Shown, mistakes, model_card, write_report
 from fieldmark.field.runtime import Evaluation, Recogniser, compile_engine, load, stream
 from fieldmark.field.runtime.evaluation import score_samples
@@ -24,6 +25,7 @@ from fieldmark.workshop.train.stages import Learned
 
 PARITY_PICTURES = 128
 GRID_PICTURES = 24
+POINTED = 64
 
 
 def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
@@ -143,6 +145,8 @@ def _report(
         picture = augment.view(data, digest, number, job.recipe.seed, job.preprocess, job.recipe.augment)
         grid.append(Shown(picture, sample.label))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
+    tested = [e.samples for e in evaluations if e.split == "test"]
+    maps = check_maps(recogniser, tested[0], learned.maps_checked, POINTED) if tested else None
     if evaluations:  # the report lists what each evaluation left out, and with the first what training did
         before = (*job.index.skipped, *learned.skipped, *evaluations[0].skipped)
         evaluations = [replace(evaluations[0], skipped=before), *evaluations[1:]]
@@ -153,4 +157,5 @@ def _report(
         mistakes=worst,
         training_grid=grid,
         steps=job.journal.steps,
+        maps=maps,
     )

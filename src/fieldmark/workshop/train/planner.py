@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from fieldmark.errors import UsageError
+from fieldmark.field.explain.faithfulness import FRAMES
 from fieldmark.field.runtime import Engine, stream
 from fieldmark.pictures import load
 from fieldmark.workshop.models.cut import Cuttable
@@ -20,6 +21,7 @@ HEAD_S, HEAD_S_A_PICTURE = 3.0, 2e-4
 FINISH_S = 9.0
 SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
+MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 SLACK = 1.1  # on the least budget that is named
 GUESSED_GPU_COST = 2e-3
 
@@ -85,7 +87,11 @@ class Planner:
     def _finish_s(self) -> float:
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        return FINISH_S + self.costs.engine * (scored + compared)
+        return FINISH_S + self.costs.engine * (scored + compared + FRAMES * self.maps_checked())
+
+    def maps_checked(self) -> int:
+        """On how many pictures the report measures what the maps are worth."""
+        return MAPS_CHECKED if self.job.budget_s is None or self.job.budget_s >= MAPS_FROM_S else 0
 
     def kept_cut(self) -> str | None:
         """The cut whose rows are to be kept while the linear stage sees the pictures."""

@@ -34,7 +34,7 @@ ROWS = "rows"
 @dataclass(frozen=True)
 class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
-    ONNX, where later stages changed it."""
+    ONNX, where later stages changed it; `maps_checked`, on how many pictures the report checks the maps."""
 
     samples: tuple[Sample, ...]
     digests: tuple[Digest, ...]
@@ -43,6 +43,7 @@ class Learned:
     temperature: float
     head: dict[str, Any]
     views: int
+    maps_checked: int
     before: bytes | None
     fits: tuple[tuple[StagePlan, Progress], ...]
 
@@ -81,6 +82,7 @@ class Stages:
             self.temperature,
             self.fitted.facts() if self.fitted else {"kind": "linear"},
             self.fitted.views if self.fitted else MOST_VIEWS,
+            self.planner.maps_checked(),
             before if kept and self.fitted else None,
             fits,
         )

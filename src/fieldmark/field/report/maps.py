@@ -1,0 +1,70 @@
+"""What the report says of the maps: deletion, insertion and the pointing game in words, curves and a table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import charts
+from .words import mapping, number, percent
+
+Values = dict[str, Any]
+ORDER_WORDS = {"map": "the map", "random": "chance", "centre": "from the centre outwards"}
+GAME_WORDS = {
+    "deletion": ("Deletion", "the most important cells are blurred first: the lower the curve, the better the map"),
+    "insertion": ("Insertion", "the most important cells are shown first: the higher the curve, the better the map"),
+}
+
+
+def map_check(found: Mapping[str, Any] | None) -> Values | None:
+    """The section's values from what `check_maps` measured; None where nothing was."""
+    if not found:
+        return None
+    values: Values = {"sentences": [], "charts": [], "rows": [], "games": [w for w, _ in GAME_WORDS.values()]}
+    curves = mapping(found.get("faithfulness"))
+    if curves:
+        values["sentences"].append(_verdict(curves))
+        for game, (name, words) in GAME_WORDS.items():
+            lines = [(ORDER_WORDS[order], curve) for order, curve in curves[game]["curves"].items()]
+            values["charts"].append((charts.share_chart(lines, name), f"{name}: {words}."))
+        values["rows"] = [_row(order, curves) for order in ORDER_WORDS]
+    pointing = mapping(found.get("pointing"))
+    if pointing:
+        values["sentences"].append(_pointing(pointing))
+    return values
+
+
+def _verdict(curves: Mapping[str, Any]) -> str:
+    """Whether the map beats both baselines in both games, by intervals."""
+    others = [order for order in ORDER_WORDS if order != "map"]
+    beaten = all(
+        curves["deletion"][f"map_minus_{order}_ci"][1] < 0 < curves["insertion"][f"map_minus_{order}_ci"][0]
+        for order in others
+    )
+    said = (
+        "Yes: blurring the cells that the map names first destroys the answer sooner, and showing them first restores "
+        "it sooner, than doing so at random or from the centre outwards"
+        if beaten
+        else "Not surely: on these pictures the map is not clearly better than chance or than the centre in both games"
+    )
+    return f"{said} ({number(curves['n'])} pictures, paired bootstrap)."
+
+
+def _row(order: str, curves: Mapping[str, Any]) -> Values:
+    cells = []
+    for game in GAME_WORDS:
+        between = curves[game].get(f"map_minus_{order}_ci")
+        more = f" ({between[0]:+.2f} to {between[1]:+.2f})" if between else ""
+        cells.append(f"{curves[game][order]:.3f}{more}")
+    return {"name": ORDER_WORDS[order], "cells": cells}
+
+
+def _pointing(found: Mapping[str, Any]) -> str:
+    low, high = found["evidence_ci"]
+    told = (
+        f"The cell with the strongest evidence touches a telling mark in {percent(found['evidence'])} of "
+        f"{number(found['n'])} pictures ({percent(low)} to {percent(high)}); a cell at random would in "
+        f"{percent(found['chance'])}."
+    )
+    if "attention" in found:
+        low, high = found["attention_ci"]
+        told += f" The attention's peak does in {percent(found['attention'])} ({percent(low)} to {percent(high)})."
+    return told
