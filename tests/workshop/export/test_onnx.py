@@ -17,6 +17,7 @@ from fieldmark.workshop.export import Parity, check_parity, export_onnx, set_wei
 from fieldmark.workshop.export import onnx as room
 from fieldmark.workshop.export.onnx import EXPORTERS, OUTPUTS, network_logits
 from fieldmark.workshop.models import Network, create_backbone
+from fieldmark.workshop.models.attention import HEADS, make_pooling
 from fieldmark.workshop.train.finish import parity_facts
 from tests.making import smooth
 from tests.training import small_swin
@@ -50,6 +51,22 @@ def pictures(count: int) -> np.ndarray:
     rng = np.random.default_rng(count)
     noise = rng.normal(0, 25, (count, SIZE, SIZE, 3))
     return np.uint8(np.clip(np.stack([smooth(SIZE, SIZE, i) for i in range(count)]) + noise, 0, 255))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_every_head_leaves_as_it_is_for_any_batch(head, exporter):
+    torch.manual_seed(0)
+    made = Network(create_backbone("test_resnet", "none", SIZE), N_CLASSES)
+    made.set_pooling(make_pooling(head, made.backbone.n_features, n_maps=2, hidden=8))
+    torch.nn.init.normal_(made.head.weight)
+    onnx_bytes = export_onnx(made.eval().requires_grad_(False), (SIZE, SIZE), exporter)
+    for batch in (1, 5):
+        found = compile_engine(onnx_bytes, "f32").run(pictures(batch), OUTPUTS)
+        with torch.inference_mode():
+            expected = made(torch.from_numpy(pictures(batch)))
+        for output, value in zip(OUTPUTS, expected, strict=True):
+            np.testing.assert_allclose(found[output], value, atol=1e-4 * max(1.0, float(value.abs().max())))
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -26,7 +26,7 @@ class Average(nn.Module):
 
     def maps(self, values: Tensor) -> Tensor:
         """Maps [N, K, P] of values [N, P, F]."""
-        return values.new_full((len(values), self.n_maps, values.shape[1]), 1.0) / values.shape[1]
+        return values.new_full((values.shape[0], self.n_maps, values.shape[1]), 1.0) / values.shape[1]
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features [N, D] and maps [N, K, h, w]."""
@@ -78,7 +78,7 @@ class Dot(Scored):
         self.query = nn.Parameter(SMALL * torch.randn(n_maps, hidden))
 
     def scores(self, values: Tensor) -> Tensor:
-        keys = self.key(values).unflatten(2, self.query.shape)  # [N, P, K, d]
+        keys = _by_map(self.key(values), self.n_maps)
         return torch.einsum("npkd,kd->nkp", keys, self.query) / math.sqrt(self.query.shape[1])
 
 
@@ -94,10 +94,16 @@ class SelfAttention(Average):
         nn.init.zeros_(self.asks.bias)
 
     def maps(self, values: Tensor) -> Tensor:
-        keys = self.key(values).unflatten(2, (self.n_maps, -1)).transpose(1, 2)  # [N, K, P, d]
-        queries = self.asks(values).unflatten(2, (self.n_maps, -1)).transpose(1, 2)
+        keys = _by_map(self.key(values), self.n_maps).transpose(1, 2)  # [N, K, P, d]
+        queries = _by_map(self.asks(values), self.n_maps).transpose(1, 2)
         scores: Tensor = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[3])  # [N, K, P, P]
         return scores.softmax(-1).mean(2)
+
+
+def _by_map(x: Tensor, n_maps: int) -> Tensor:
+    """[N, P, K * d] as [N, P, K, d]."""
+    n, p, _ = x.shape
+    return x.reshape(n, p, n_maps, -1)
 
 
 class GeM(Average):
