@@ -58,7 +58,8 @@ def _line(step: str, done: int, total: int, elapsed_s: float) -> str:
     if not 0 < done < total or elapsed_s < 0.2:
         return f"{step} ..." if done < total or total == 0 else f"{step} done in {elapsed_s:.1f} s"
     left = elapsed_s / done * (total - done)
-    return f"{step}  {done:,} of {total:,}  {done / max(elapsed_s, 1e-9):,.0f} a second, {left:.0f} s left"
+    speed = f"{done / elapsed_s:,.0f} a second, " if done >= elapsed_s else ""
+    return f"{step}  {done:,} of {total:,}  {speed}{left:.0f} s left"
 
 
 class _Unfailing(io.RawIOBase):

@@ -48,10 +48,12 @@ def test_what_cannot_be_learned_is_said(parts, says):
         ((0.89, -0.3), (0.90, -0.5), 100_000, False),  # of many pictures one in a hundred counts
         ((1.00, -0.1), (1.00, -0.2), 10, True),
         ((1.00, -0.3), (1.00, -0.2), 10, False),
+        ((1.00, -0.19), (1.00, -0.2), 15, False),  # not surely more sure: the simpler one
+        ((1.00, -0.1), (0.93, -0.12), 15, True),
     ],
 )
 def test_a_network_is_better_by_right_names_then_by_its_score(new, old, n, better):
     def scores(of):
-        return {"accuracy": of[0], "score": of[1]}
+        return {"accuracy": of[0], "score": of[1], "error": 0.05}
 
     assert Classify(("a", "b")).better(scores(new), scores(old), n) is better

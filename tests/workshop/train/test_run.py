@@ -102,7 +102,13 @@ def test_split_csv_names_every_picture_once_with_its_part(run):
 def test_the_log_tells_the_story_and_ends_with_scores(run):
     _, result = run
     told = events(result.run)
-    assert [e["event"] for e in told if e["event"] not in ("step", "note")] == ["begin", "head", "end"]
+    assert [e["event"] for e in told if e["event"] not in ("step", "note")] == [
+        "begin",
+        "head",
+        "scores",
+        "scores",
+        "end",
+    ]
     assert told[-1]["scores"]["test"] == result.scores["test"]["accuracy"]
 
 

@@ -12,6 +12,7 @@ from fieldmark import bundle as bundles
 from fieldmark.errors import UsageError
 from fieldmark.field.runtime import load
 from fieldmark.workshop.train import stages as room
+from fieldmark.workshop.train import train
 from fieldmark.workshop.train.plan import Plan
 from tests.training import BACKBONE, bundle_bytes, coloured, events, tiny_train
 
@@ -260,3 +261,42 @@ def test_rows_larger_than_memory_and_cache_are_learned_from(tmp_path):
     assert found.returncode == 0, found.stderr
     (stage,) = bundles.load(tmp_path / "run 200" / "bundle").facts["learning"]
     assert stage["views"] == 8
+
+
+def test_a_run_goes_on_without_repeating_its_options_but_not_with_another_budget(data, tmp_path, monkeypatch):
+    from fieldmark.workshop.train import finish
+
+    def stop(*_):
+        raise UsageError("stopped here")
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(finish.bundles, "save", stop)
+        with pytest.raises(UsageError, match="stopped here"):
+            tiny_train(data, run, *TAIL, recipe="standard", budget="100s")
+    with pytest.raises(UsageError, match=r"with a budget of 100 s .* leave --budget away"):
+        train(data, run, resume=True, budget="60s")
+    with pytest.raises(UsageError, match=r"tune.epochs was 3.0, not 4.0.* --resume without other options"):
+        tiny_train(data, run, *TAIL, "tune.epochs=4", recipe="standard", resume=True)
+    assert train(data, run, resume=True).scores["test"]["n"] > 0
+    assert bundles.load(run / "bundle").facts["recipe"]["tune"]["epochs"] == 3
+
+
+def test_a_plan_that_changes_is_told_again(data, tmp_path, monkeypatch):
+    from fieldmark.workshop.train import planner
+
+    monkeypatch.setattr(planner, "FINISH_S", 1.0)
+    monkeypatch.setattr(planner, "_differ", lambda a, b: True)
+    found = tiny_train(data, tmp_path / "run", *TAIL, recipe="standard", budget="60s")
+    said = [e["sentence"] for e in events(found.run) if e["event"] == "note"]
+    assert any(s.startswith("plan now  ") for s in said)
+
+
+def test_what_is_no_better_than_guessing_is_said(tmp_path):
+    from tests.training import draw
+
+    for i in range(40):  # nothing tells these apart
+        draw(tmp_path / "data" / "ab"[i % 2] / f"{i}.png", (90, 90, 90), i)
+    found = tiny_train(tmp_path / "data", tmp_path / "run")
+    said = [e["sentence"] for e in events(found.run) if e["event"] == "note"]
+    assert any("always naming the most frequent class (50%)" in s for s in said)

@@ -199,7 +199,7 @@ def learning(facts: Mapping[str, Any]) -> Values | None:
         for s in stages
     ]
     before = mapping(mapping(facts.get("head")).get("validation")).get("accuracy")
-    told: Values = {"curve": "", "rows": [], "sentence": ""}
+    told: Values = {"curve": "", "rows": [], "sentence": "", "dashed": is_number(before)}
     if any(points for _, points in curves):
         told["curve"] = charts.learning_chart(curves, before if is_number(before) else None)
     told["rows"] = [
@@ -207,6 +207,11 @@ def learning(facts: Mapping[str, Any]) -> Values | None:
         for s in stages
     ]
     found = mapping(facts.get("comparison"))
+    if not found and is_number(before):
+        told["sentence"] = (
+            "On the validation pictures the trained network did not clearly beat the linear head on the untouched "
+            "backbone, so the linear head is what the bundle holds."
+        )
     if found:
         low, high = (100 * v for v in found["difference_ci"])
         told["sentence"] = (

@@ -77,9 +77,10 @@ class Classify:
         }
 
     def better(self, new: Mapping[str, float], old: Mapping[str, float], n: int) -> bool:
-        """Whether scores of `n` validation pictures speak for a new network: more of them right, or as many within half
-        a standard error and a higher score (a discriminant estimates poorly even where it names well)."""
-        p = old["accuracy"]
+        """Whether scores of `n` validation pictures speak for a new network: more of them right, by half a standard
+        error (with one more right and one more wrong), or as many within that and a score that is higher by its own
+        standard error (a discriminant estimates poorly even where it names well)."""
+        p = (n * old["accuracy"] + 1) / (n + 2)
         within = 0.5 * (p * (1 - p) / max(1, n)) ** 0.5
-        gain = new["accuracy"] - p
-        return gain > within or (gain >= -within and new["score"] > old["score"])
+        gain = new["accuracy"] - old["accuracy"]
+        return gain > within or (gain >= -within and new["score"] > old["score"] + new["error"])

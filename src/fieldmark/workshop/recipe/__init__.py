@@ -1,7 +1,7 @@
 """Recipes: every knob of training as frozen values; presets are functions; a TOML file and `--set` go on top."""
 
 from fieldmark.workshop.recipe.presets import PRESETS
-from fieldmark.workshop.recipe.read import check, flat, keys, load_recipe, with_value
+from fieldmark.workshop.recipe.read import check, flat, from_json, keys, load_recipe, with_value
 from fieldmark.workshop.recipe.values import (
     AugmentRecipe,
     BundleRecipe,
@@ -33,6 +33,7 @@ __all__ = [
     "TuneRecipe",
     "check",
     "flat",
+    "from_json",
     "keys",
     "load_recipe",
     "with_value",

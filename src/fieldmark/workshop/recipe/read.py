@@ -165,6 +165,14 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
+def from_json(values: Mapping[str, Any]) -> Recipe:
+    """The recipe of `to_json`; UsageError for anything else."""
+    recipe = Recipe()
+    for key, value in _flat(values):
+        recipe = with_value(recipe, key, value)
+    return check(recipe)
+
+
 def check(recipe: Recipe) -> Recipe:
     """The recipe itself; UsageError when a value is out of range."""
     values = dict(_flat(recipe.to_json()))
@@ -177,8 +185,6 @@ def check(recipe: Recipe) -> Recipe:
         raise UsageError("probe.shrinkage takes numbers between 0 and 1, such as 0.1,0.3")
     if not recipe.probe.power or not all(0 < p <= 1 for p in recipe.probe.power):
         raise UsageError("probe.power takes numbers above 0 and up to 1, such as 0.5,1")
-    if recipe.augment.mixup + recipe.augment.cutmix > 1:
-        raise UsageError("augment.mixup and augment.cutmix are shares of the batches: together at most 1")
     if recipe.picture.size and recipe.picture.size < 16:
         raise UsageError(f"picture.size must be 0 (by backbone) or at least 16, not {recipe.picture.size}")
     if not 0 <= recipe.seed < 2**63:

@@ -115,8 +115,8 @@ class AugmentRecipe:
 
     `crop`: the smallest part of the picture's area kept; `flip`, `flip_vertical`: mirroring, half of the time;
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
-    `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `mixup` and `cutmix`:
-    how often the pictures of a batch are mixed.
+    `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
+    pictures of a batch are cut together; `mixup`: how often those of the other batches are blended.
     """
 
     crop: float = 0.35

@@ -1,5 +1,6 @@
 """How a training ends: the head into the network, the bundle scored by itself, the report."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
     for name, part in (("val", [s for s in samples if s.split == "val"]), ("test", job.index.part("test"))):
         if part:
             evaluations += _score(job, recogniser, tuple(part), name)
+    if evaluations:
+        _warn_of_guessing(job, evaluations[-1])
     facts["scores"] = {e.split: e.scores for e in evaluations}
     if learned.before is not None and evaluations:
         facts["comparison"] = _compare(job, learned.before, evaluations[-1])
@@ -56,6 +59,16 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
     with job.journal.step("report"):
         _report(job, recogniser, facts, evaluations, learned)
     return evaluations
+
+
+def _warn_of_guessing(job: Job, evaluation: Evaluation) -> None:
+    """Say so when the scores are no better than always naming the most frequent class."""
+    share = max(Counter(s.label for s in evaluation.samples).values()) / len(evaluation.samples)
+    if evaluation.scores["accuracy_ci"][0] <= share:
+        job.journal.say(
+            f"on {evaluation.split} this is not surely better than always naming the most frequent class "
+            f"({share:.0%}); give it more time, more pictures, or pretrained weights"
+        )
 
 
 def parity_facts(parity: Parity) -> dict[str, Any]:

@@ -9,21 +9,23 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fieldmark.data import Index
-from fieldmark.errors import FieldmarkError, UsageError, unknown_name
+from fieldmark.errors import UsageError, unknown_name
 from fieldmark.files import PARTIAL, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
-from fieldmark.workshop.recipe import Recipe, check, flat, load_recipe, with_value
+from fieldmark.workshop.recipe import Recipe, check, flat, from_json, load_recipe, with_value
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
 TASKS = ("auto", "classify")
 LOCK = ".lock"
 MOST_SAID = 20
+MOST_DIFFERENCES = 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,33 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
         raise UsageError(f"{run} is finished: its bundle is {run / 'bundle'}")
     if not (run / "recipe.json").is_file():
         raise UsageError(f"{run} is no run of Fieldmark; choose another --out")
-    if (run / "recipe.json").read_text(encoding="utf-8") != _recipe_text(recipe):
-        raise UsageError(f"{run} was begun with another recipe; repeat its options, or choose another --out")
+    begun = recorded_recipe(run)
+    if begun != recipe:
+        raise UsageError(
+            f"{run} was begun with another recipe ({_differences(begun, recipe)}); give --resume without other options "
+            "to go on with it, or choose another --out"
+        )
+
+
+def recorded_recipe(run: Path) -> Recipe:
+    """The recipe that a run was begun with; UsageError when it cannot be read."""
+    try:
+        return from_json(json.loads((run / "recipe.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, UsageError) as error:
+        raise UsageError(
+            f"{run / 'recipe.json'} cannot be read ({str(error)[:200]}); begin anew with another --out"
+        ) from error
+
+
+def _differences(begun: Recipe, asked: Recipe) -> str:
+    """The first values that differ, in words."""
+    a, b = flat(begun), flat(asked)
+    found = [f"{key} was {_said(a[key])}, not {_said(b[key])}" for key in a if a[key] != b[key]]
+    return "; ".join(found[:MOST_DIFFERENCES]) + ("; ..." if len(found) > MOST_DIFFERENCES else "")
+
+
+def _said(value: Any) -> str:
+    return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
 def _recipe_text(recipe: Recipe) -> str:
@@ -118,7 +145,7 @@ def hold_run(run: Path) -> Iterator[None]:
         raise UsageError(f"cannot make {run}: {error.strerror}; choose another --out") from error
     try:
         yield
-    except FieldmarkError:
+    except Exception:
         if new and not any(run.glob("checkpoint-*")):
             shutil.rmtree(run, ignore_errors=True)
         raise

@@ -144,7 +144,8 @@ class Fit:
             self.average.update(step)
         self.at.step += 1
         took = time.monotonic() - began
-        self.journal.measure("train", self.name, step, loss=round(total, 5), rate=share, took=round(took, 4))
+        rate = max(group["lr"] for group in self.optimiser.param_groups)
+        self.journal.measure("train", self.name, step, loss=round(total, 5), rate=rate, took=round(took, 4))
         return True
 
     def _check(self) -> None:

@@ -14,7 +14,7 @@ def mix(rows: Tensor, targets: Tensor, recipe: AugmentRecipe, rng: np.random.Gen
     partner = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
     if chosen < recipe.cutmix and rows.ndim == 4:
         return _cutmix(rows, targets, partner, rng)
-    if chosen < recipe.cutmix + recipe.mixup and rows.is_floating_point():
+    if chosen < recipe.cutmix + (1 - recipe.cutmix) * recipe.mixup and rows.is_floating_point():
         share = float(rng.beta(recipe.mixup_alpha, recipe.mixup_alpha))
         return torch.lerp(rows[partner], rows, share), torch.lerp(targets[partner], targets, share)
     return rows, targets

@@ -75,15 +75,19 @@ class Plan:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def table(self) -> list[str]:
-        """The plan as lines: stage, what is trained, epochs, expected seconds."""
-        rows = [("probe", "a linear head on frozen features", "", self.probe_s)] if self.probe_s else []
-        for stage in self.stages:
-            seen = f"{stage.views} view{'s' if stage.views > 1 else ''}" if stage.views else "fresh views"
-            rows.append((stage.name, f"{stage.trains}, {seen}", f"{stage.epochs:.1f} epochs", stage.seconds))
+    def table(self, word: str = "plan") -> list[str]:
+        """The plan as lines: stage, what is trained, epochs, expected seconds; each begins with `word`."""
+        probe = f"a linear head on frozen features, {views_of(self.probe_views)}"
+        rows = [("probe", probe, "", self.probe_s)] if self.probe_s else []
+        rows += [(s.name, f"{s.trains}, {views_of(s.views)}", f"{s.epochs:.1f} epochs", s.seconds) for s in self.stages]
         rows.append(("finish", "export, check, score, report", "", self.finish_s))
         wide = max(len(row[1]) for row in rows)
-        return [f"plan  {name:6}  {what:{wide}}  {epochs:>12}  {s:5.0f} s" for name, what, epochs, s in rows]
+        return [f"{word}  {name:6}  {what:{wide}}  {epochs:>12}  {s:5.0f} s" for name, what, epochs, s in rows]
+
+
+def views_of(count: int) -> str:
+    """Views in words; 0: fresh ones each time."""
+    return f"{count} view{'s' if count > 1 else ''}" if count else "fresh views"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ FINISH_S = 9.0
 SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
+TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
 GUESSED_GPU_COST = 2e-3
 
@@ -36,7 +37,12 @@ class Planner:
         self.counts = Counts(train, len(usable.samples) - train, len(job.index.part("test")))
         earlier = Plan.load(self.path)
         self.replayed = earlier is not None
-        self.plan = earlier or self._new(usable, engine, cuttable, bf16)
+        if earlier is None:
+            self.plan = self._new(usable, engine, cuttable, bf16)
+        else:
+            self.plan = earlier
+            self._check_budget()
+            self._say("plan, as begun", earlier)
 
     def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
         job = self.job
@@ -56,9 +62,19 @@ class Planner:
             left = job.budget_s * (1 - MARGIN) - needed
         plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
         plan.save(self.path)
-        for line in plan.table():
-            job.journal.say(line)
+        self._say("plan", plan)
         return plan
+
+    def _say(self, word: str, plan: Plan) -> None:
+        for line in plan.table(word):
+            self.job.journal.say(line)
+
+    def _check_budget(self) -> None:
+        """UsageError when a run that goes on is given another budget than it was begun with."""
+        begun, asked = self.plan.budget_s, self.job.budget_s
+        if asked is not None and asked != begun:
+            was = "without a budget" if begun is None else f"with a budget of {begun:.0f} s"
+            raise UsageError(f"{self.job.run} was begun {was} and goes on as planned; leave --budget away")
 
     def _engine_cost(self, usable: probe.Usable, engine: Engine) -> float:
         """Seconds of one picture through reading and engine, from some of them, after the engine has warmed up."""
@@ -109,8 +125,10 @@ class Planner:
         revised = [
             plans.again(s, self.costs, self.counts, left * s.seconds / total, self.tune) for s in self.plan.stages
         ]
-        self.plan.stages = [s for s in revised if s is not None]
+        before, self.plan.stages = self.plan.stages, [s for s in revised if s is not None]
         self.plan.save(self.path)
+        if _differ(before, self.plan.stages):
+            self._say("plan now", self.plan)
 
     def _end(self) -> float:
         """When the last stage must end, on the clock of time.monotonic()."""
@@ -129,3 +147,9 @@ class Planner:
 
         deadline = plans.deadlines(self.plan.stages, self._end())[stage.name]
         return Pace(stage.steps, deadline, most, (), on_revise)
+
+
+def _differ(a: list[StagePlan], b: list[StagePlan]) -> bool:
+    """Whether one of the plans has other stages, or clearly other numbers of epochs."""
+    same = [(s.name, s.cut, s.views) for s in a] == [(s.name, s.cut, s.views) for s in b]
+    return not same or any(abs(x.epochs - y.epochs) > TOLD * y.epochs for x, y in zip(a, b, strict=True))

@@ -8,12 +8,21 @@ from typing import Any
 
 from fieldmark.data import SplitRule, open_data, split
 from fieldmark.field.runtime import Evaluation
-from fieldmark.files import atomic_folder
+from fieldmark.files import atomic_folder, is_file
 from fieldmark.workshop.learn.classify import check_classes
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device
 from fieldmark.workshop.train.finish import write_bundle
-from fieldmark.workshop.train.job import Job, check_place, check_task, hold_run, make_network, open_run, resolve_recipe
+from fieldmark.workshop.train.job import (
+    Job,
+    check_place,
+    check_task,
+    hold_run,
+    make_network,
+    open_run,
+    recorded_recipe,
+    resolve_recipe,
+)
 from fieldmark.workshop.train.journal import Progress, silent
 from fieldmark.workshop.train.plan import seconds_of
 from fieldmark.workshop.train.stages import Stages
@@ -67,9 +76,12 @@ def train(
     """
     begun = time.monotonic() if begun is None else begun
     budget_s = None if budget is None else seconds_of(budget)
-    chosen = resolve_recipe(recipe, settings, task, backbone, head, seed)
-    target = choose_device(device)
     run = Path(out)
+    if resume and not (recipe or settings or backbone or head or seed is not None) and is_file(run / "recipe.json"):
+        chosen = recorded_recipe(run)
+    else:
+        chosen = resolve_recipe(recipe, settings, task, backbone, head, seed)
+    target = choose_device(device)
     check_place(run, chosen, resume)
     check_writable()
     index = open_data(data, progress)
@@ -84,6 +96,9 @@ def train(
         evaluations, skipped = _work(job)
         seconds = time.monotonic() - begun
         scores = {e.split: e.scores for e in evaluations}
+        for found in evaluations:
+            numbers = {k: float(v) for k, v in found.scores.items() if isinstance(v, (int, float))}
+            journal.measure("scores", found.split, 0, **numbers)
         journal.close()
         journal.write("end", took=round(seconds, 2), scores={k: v.get("accuracy") for k, v in scores.items()})
     return Result(run, run / "bundle", "classify", seconds, skipped, scores)

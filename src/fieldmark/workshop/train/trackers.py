@@ -1,5 +1,6 @@
 """Training curves for other programs: TensorBoard and MLflow, through their own libraries, on this machine's disk."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ class MLflow:
             import mlflow
         except ImportError:
             raise MissingExtraError("MLflow logs", "mlflow") from None
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._mlflow: Any = mlflow
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             mlflow.set_tracking_uri(f"sqlite:///{(run / 'mlflow.db').resolve()}")
