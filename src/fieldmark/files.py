@@ -162,6 +162,14 @@ def cache_folder() -> Path:
     return base / "fieldmark"
 
 
+def available_memory() -> int:
+    """Bytes of memory that are free, or can be made so; all there is where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
+
+
 def trim_cache(folder: Path, limit_bytes: int = CACHE_LIMIT_BYTES) -> int:
     """Delete the longest unused shards below a cache `folder` until they hold at most `limit_bytes`; the bytes freed.
 

@@ -31,7 +31,7 @@ def test_cutmix_shares_targets_by_area():
 
 def test_cutmix_of_pictures_in_bytes_keeps_their_layout():
     rows, targets = batch(torch.uint8, (4, 8, 10, 3))
-    mixed, soft = mix(rows, targets, AugmentRecipe(mixup=0.0, cutmix=1.0), np.random.default_rng(1))
+    mixed, soft = mix(rows, targets, AugmentRecipe(mixup=0.0, cutmix=1.0), np.random.default_rng(1), True)
     assert mixed.shape == rows.shape
     torch.testing.assert_close(mixed.float().mean((1, 2, 3)), soft @ torch.arange(4.0))
 
@@ -49,3 +49,28 @@ def test_the_recipe_says_how_often(share):
     recipe = AugmentRecipe(mixup=share)
     changed = sum(mix(rows, targets, recipe, np.random.default_rng(s))[0] is not rows for s in range(400))
     assert changed / 400 == pytest.approx(share, abs=0.08)
+
+
+def test_pictures_in_bytes_are_blended_too():
+    rows, targets = batch(torch.uint8, (4, 8, 10, 3))
+    mixed, soft = mix(rows * 50, targets, AugmentRecipe(mixup=1.0), np.random.default_rng(3), True)
+    torch.testing.assert_close(mixed[:, 0, 0, 0], 50 * (soft @ torch.arange(4.0)))
+
+
+def test_tokens_are_not_cut():
+    rows, targets = batch(shape=(4, 9, 5))
+    mixed, soft = mix(rows, targets, AugmentRecipe(mixup=0.0, cutmix=1.0), np.random.default_rng(3))
+    assert mixed is rows
+    assert soft is targets
+
+
+def test_both_have_their_share():
+    rows, targets = batch(shape=(6, 1, 30, 30))
+    recipe, blended, cut = AugmentRecipe(mixup=0.5, cutmix=0.5), 0, 0
+    for seed in range(400):
+        mixed, _ = mix(rows, targets, recipe, np.random.default_rng(seed))
+        whole = (mixed == mixed[:, :, :1, :1]).all()
+        blended += bool(whole) and not torch.equal(mixed, rows)
+        cut += not whole
+    assert cut / 400 == pytest.approx(0.5, abs=0.08)
+    assert blended / 400 == pytest.approx(0.25, abs=0.07)

@@ -97,15 +97,50 @@ def test_later_stages_have_their_time_before_the_end():
     assert ends["head"] == pytest.approx(ends["tail"] - stages[1].seconds)
 
 
-def test_a_plan_is_read_back_and_a_damaged_one_is_none(tmp_path):
-    plan = Plan(600.0, 30.0, 20.0, 2, choose(COSTS, COUNTS, 500, TAIL), {"tail": [(3, 40)]})
+def test_a_plan_is_read_back_and_a_damaged_one_is_refused(tmp_path):
+    plan = Plan(600.0, 30.0, 20.0, 2, "it", choose(COSTS, COUNTS, 500, TAIL), {"tail": [(3, 40)]})
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == plan
     assert len(plan.table()) == 3
-    for text in ("", "{", "[]", '{"stages": 3}', '{"stages": [{"name": 1}], "revisions": {}}'):
+    for text in ("", "{", "[]", "null", "1", '{"stages": 3}', "[" * 100_000, '{"stages": [], "revisions": []}'):
         (tmp_path / "plan.json").write_text(text)
-        assert Plan.load(tmp_path / "plan.json") is None
+        with pytest.raises(UsageError, match="delete it to plan anew"):
+            Plan.load(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", -5),
+        ("steps", "10"),
+        ("steps", None),
+        ("steps", float("nan")),
+        ("views", 1000),
+        ("views", 2.5),
+        ("epochs", float("nan")),
+        ("seconds", -1.0),
+        ("name", "../../evil"),
+        ("probe_views", -1),
+        ("probe_views", "2"),
+        ("budget_s", float("inf")),
+        ("revisions", {"tail": [[-3, 40]]}),
+        ("revisions", {"tail": [[30, 40], [3, 50]]}),
+        ("revisions", {"other": []}),
+        ("revisions", {"tail": [[1, 2, 3]]}),
+    ],
+)
+def test_a_plan_with_an_impossible_value_is_refused(tmp_path, key, value):
+    import json
+
+    file = tmp_path / "plan.json"
+    Plan(600.0, 30.0, 20.0, 2, "it", choose(COSTS, COUNTS, 500, TAIL), {"tail": [(3, 40)]}).save(file)
+    raw = json.loads(file.read_text())
+    place = raw if key in raw else raw["stages"][0]
+    place[key] = value
+    file.write_text(json.dumps(raw))
+    with pytest.raises(UsageError, match="is damaged"):
+        Plan.load(file)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,11 @@ def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Bac
 
     if not timm.is_model(name):
         raise UsageError(unknown_name("backbone", name, timm.list_models()))
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except (RuntimeError, ValueError):  # a tag of other weights than there are
+        tags = [t for t in timm.list_pretrained() if t.split(".")[0] == name.split(".")[0]]
+        raise UsageError(unknown_name("backbone", name, tags)) from None
     native = int(config.input_size[-1]) if config is not None else 224
     fixed = bool(config is not None and config.fixed_input_size)
     size, asked = size or input_size(native, fixed), bool(size)

@@ -135,6 +135,11 @@ class Tail(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return self.network.read(features.float())
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether its rows are [N, H, W, C]: pictures, or those of a network that computes so."""
+        return self.part is None or self.network.backbone.layout == "NHWC"
+
     def learning(self) -> list[list[tuple[str, nn.Parameter]]]:
         """The parameters of the tail without its head, a list for each block, from the picture to the head."""
         part = self.network.backbone.body if self.part is None else self.part

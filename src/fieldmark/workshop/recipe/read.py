@@ -111,6 +111,8 @@ def _parse(key: str, kind: Any, value: Any) -> Any:
 def _parse_tuple(key: str, kind: Any, value: Any) -> tuple[Any, ...]:
     """Values between commas, or a TOML list; empty text gives none."""
     parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
+    if any(isinstance(part, int) and part.bit_length() > LARGEST_BITS for part in parts):
+        raise ValueError
     return tuple(float(part) if kind is float else _choose(key, kind, str(part)) for part in parts)
 
 
@@ -189,6 +191,8 @@ def check(recipe: Recipe) -> Recipe:
         raise UsageError(f"picture.size must be 0 (by backbone) or at least 16, not {recipe.picture.size}")
     if not 0 <= recipe.seed < 2**63:
         raise UsageError(f"the seed must be between 0 and 2^63 - 1, not {recipe.seed}")
+    if not recipe.probe.on and not recipe.tune.stages:
+        raise UsageError("with probe.on=false and no tune.stages nothing would be learned; give one of them")
     if recipe.bundle.precision not in PRECISIONS:
         raise UsageError("bundle.precision: " + unknown_name("value", recipe.bundle.precision, PRECISIONS))
     return recipe

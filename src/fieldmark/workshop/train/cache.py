@@ -117,8 +117,9 @@ class FeatureCache:
                 check = _checksum(partial, b"".join(keys))
             with atomic_file(place.with_suffix(".key")) as partial:
                 partial.write_bytes(b"".join(keys) + check)
-        except UsageError as error:
-            raise UsageError(_unwritable(str(getattr(error.__cause__, "strerror", error)))) from error
+        except (UsageError, OSError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            raise UsageError(_unwritable(getattr(cause, "strerror", None) or str(cause or error))) from error
         self._add(open_memmap(place.with_suffix(".npy"), mode="r"), keys)
         trim_cache(feature_folder())
 
@@ -186,7 +187,7 @@ def fill(
     done = len(wanted) - len(todo)
     tick(done, len(wanted))
     names = tuple(cache.output for cache in caches)
-    for seen in stream(engine, todo.items(), lambda item: load(read_bytes(item[1]), item[0]), names):
+    for seen in stream(engine, todo.items(), lambda item: load(_same(item[1], item[0]), item[0]), names):
         if seen.error is not None:
             errors[seen.item[0]] = seen.error
         elif not all(np.isfinite(seen.outputs[name]).all() for name in names):
@@ -199,6 +200,14 @@ def fill(
     for shard in shards:
         shard.flush()
     return errors
+
+
+def _same(path: Path, digest: Digest) -> bytes:
+    """The bytes of a file whose digest is known; PictureError when it has others by now."""
+    data = read_bytes(path)
+    if bytes.fromhex(sha256(data))[:KEY_BYTES] != digest:
+        raise PictureError("the file has changed since the training began")
+    return data
 
 
 def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:

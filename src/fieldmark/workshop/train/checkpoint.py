@@ -1,6 +1,7 @@
 """Where a stage stands, on disk: one safetensors file, written atomically; nothing is pickled."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from fieldmark.errors import FieldmarkError, UsageError
 from fieldmark.files import atomic_file, is_file
 
-FACTS = "fieldmark"
+FACTS, CHECK = "fieldmark", "crc32"
 
 
 @dataclass
@@ -32,7 +33,8 @@ def save(path: Path, state: State) -> None:
         for group, ts in state.tensors.items()
         for name, t in ts.items()
     }
-    data = to_bytes(flat, metadata={FACTS: json.dumps(state.facts)})
+    facts = json.dumps(state.facts)
+    data = to_bytes(flat, metadata={FACTS: facts, CHECK: _checksum(flat, facts)})
     with atomic_file(path) as partial:
         partial.write_bytes(data)
 
@@ -45,13 +47,30 @@ def load(path: Path) -> State | None:
 
     try:
         with safe_open(path, "pt") as file:
-            state = State(facts=json.loads(file.metadata()[FACTS]))
-            for key in file.keys():  # noqa: SIM118 - not a dict
-                group, _, name = key.partition("/")
-                state.tensors.setdefault(group, {})[name] = file.get_tensor(key)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"the checkpoint {path} is damaged ({error}); delete it to begin its stage anew") from error
+            notes = file.metadata()
+            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        if notes[CHECK] != _checksum(flat, notes[FACTS]):
+            raise ValueError("its checksum differs")
+        state = State(facts=json.loads(notes[FACTS]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+    for key, tensor in flat.items():
+        group, _, name = key.partition("/")
+        state.tensors.setdefault(group, {})[name] = tensor
     return state
+
+
+def damaged(path: Path, error: Exception) -> UsageError:
+    """The error for a checkpoint that cannot be gone on from."""
+    return UsageError(f"the checkpoint {path} is damaged ({str(error)[:200]}); delete it to begin its stage anew")
+
+
+def _checksum(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """CRC-32 of the facts and of all tensors, in order of name."""
+    check = zlib.crc32(facts.encode())
+    for name in sorted(tensors):
+        check = zlib.crc32(bytes(tensors[name].reshape(-1).view(torch.uint8).numpy()), zlib.crc32(name.encode(), check))
+    return f"{check:08x}"
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """How a training ends: the head into the network, the bundle scored by itself, the report."""
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,14 @@ import numpy as np
 
 from fieldmark import bundle as bundles
 from fieldmark.data import SplitRule, fingerprint
-from fieldmark.errors import DataError
+from fieldmark.errors import DataError, PictureError
 from fieldmark.field.evaluate.intervals import paired_interval
 from fieldmark.field.explain import check_maps
 from fieldmark.field.report import Shown, mistakes, model_card, write_report
 from fieldmark.field.runtime import Evaluation, Recogniser, compile_engine, load, stream
 from fieldmark.field.runtime.evaluation import score_samples
 from fieldmark.pictures import load as load_picture
+from fieldmark.pictures import read_bytes
 from fieldmark.types import Sample
 from fieldmark.workshop.export import Parity, check_parity, with_notes
 from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
@@ -153,10 +155,10 @@ def _report(
     train = [(s, d) for s, d in zip(learned.samples, learned.digests, strict=True) if s.split == "train"]
     step = max(1, len(train) // GRID_PICTURES)
     for place, (sample, digest) in enumerate(train[::step][:GRID_PICTURES]):
-        data = sample.path.read_bytes()
-        number = place % learned.views
-        picture = augment.view(data, digest, number, job.recipe.seed, job.preprocess, job.recipe.augment)
-        grid.append(Shown(picture, sample.label))
+        with contextlib.suppress(PictureError):  # one that has gone since is not worth losing a report for
+            data, number = read_bytes(sample.path), place % learned.views
+            picture = augment.view(data, digest, number, job.recipe.seed, job.preprocess, job.recipe.augment)
+            grid.append(Shown(picture, sample.label))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
     tested = [e.samples for e in evaluations if e.split == "test"]
     maps = check_maps(recogniser, tested[0], learned.maps_checked, POINTED) if tested else None

@@ -15,7 +15,7 @@ import torch
 
 from fieldmark.data import Index
 from fieldmark.errors import UsageError, unknown_name
-from fieldmark.files import PARTIAL, is_file, write_text
+from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.recipe import Recipe, check, flat, from_json, load_recipe, with_value
@@ -26,6 +26,7 @@ TASKS = ("auto", "classify")
 LOCK = ".lock"
 MOST_SAID = 20
 MOST_DIFFERENCES = 3
+ENGINE_BYTES_A_PIXEL = 1_000  # of the input, with the pictures that are computed at a time
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
         return
     if not run.is_dir():
         raise UsageError(f"{run} is a file; give a folder that does not exist yet")
-    if not any(run.iterdir()):
+    if all(path.name == LOCK for path in run.iterdir()):
         return
     if not resume:
         raise UsageError(f"{run} exists; choose another --out, or add --resume to go on with it")
@@ -90,7 +91,7 @@ def recorded_recipe(run: Path) -> Recipe:
     """The recipe that a run was begun with; UsageError when it cannot be read."""
     try:
         return from_json(json.loads((run / "recipe.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError, UsageError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, UsageError) as error:
         raise UsageError(
             f"{run / 'recipe.json'} cannot be read ({str(error)[:200]}); begin anew with another --out"
         ) from error
@@ -121,11 +122,22 @@ def check_task(index: Index) -> None:
 
 
 def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
+    _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
     backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
     network = Network(backbone, n_classes).eval().requires_grad_(False)
     size = (backbone.size, backbone.size)
     return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)
+
+
+def _check_memory(size: int) -> None:
+    """UsageError when the engine would not have the memory for pictures of this size."""
+    needed, free = ENGINE_BYTES_A_PIXEL * size * size, available_memory()
+    if needed > free:
+        raise UsageError(
+            f"pictures of {size} px need about {needed / 1e9:.0f} GB of memory, and {free / 1e9:.0f} GB are free; set "
+            "picture.size lower"
+        )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fieldmark.errors import DataError
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.models.cut import Tail
@@ -46,6 +47,7 @@ class TailLesson:
         autocast: bool,
     ) -> None:
         self.module: nn.Module = tail
+        self.tail = tail
         self.source, self.task, self.recipe, self.device, self.autocast = source, task, recipe, device, autocast
         self.targets = task.targets(samples)
         self.train = np.array([i for i, s in enumerate(samples) if s.split == "train"], np.int64)
@@ -63,9 +65,15 @@ class TailLesson:
 
     def batch(self, number: int) -> Rows:
         rows, used = self.source.batch(number, self.places(number))
+        if not len(used):
+            raise DataError("none of the pictures of a batch can be read any more; bring them back and add --resume")
+        if len(used) == 1:  # norms that learn need more than one value
+            rows, used = torch.cat([rows, rows]), np.repeat(used, 2)
         targets = self.task.soft(self.targets[used])
         rng = np.random.default_rng([self.recipe.seed, MIX, number])
-        rows, targets = mix(self._on_device(rows), targets.to(self.device), self.recipe.augment, rng)
+        rows, targets = mix(
+            self._on_device(rows), targets.to(self.device), self.recipe.augment, rng, self.tail.channels_last
+        )
         return Rows(rows, targets)
 
     def loss(self, batch: Rows, number: int) -> Tensor:

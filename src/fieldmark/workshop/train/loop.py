@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from fieldmark.errors import FieldmarkError, UsageError
 from fieldmark.workshop.recipe import OptimRecipe, TuneRecipe
 from fieldmark.workshop.train import checkpoint, optim
 from fieldmark.workshop.train.checkpoint import State
@@ -65,7 +66,10 @@ class Progress:
 
 
 class Fit:
-    """One stage's training. `run()` leaves the best weights in the module."""
+    """One stage's training. `run()` leaves the best weights in the module.
+
+    A checkpoint in `file` is gone on from; UsageError when it has another `identity` (what it was made from).
+    """
 
     def __init__(
         self,
@@ -79,10 +83,12 @@ class Fit:
         autocast: bool,
         seed: int,
         file: Path | None = None,
+        identity: str = "",
     ) -> None:
         self.name, self.lesson, self.optimiser, self.pace = name, lesson, optimiser, pace
         self.optim, self.tune = recipe
-        self.journal, self.autocast, self.seed, self.file = journal, autocast, seed, file
+        self.journal, self.autocast, self.seed = journal, autocast, seed
+        self.file, self.identity = file, identity
         self.device = next(lesson.module.parameters()).device
         self.at = Progress()
         self.average = optim.Average(lesson.module, self.optim.ema) if self.optim.ema else None
@@ -202,7 +208,9 @@ class Fit:
         if copied:
             tensors = {group: {k: v.clone() for k, v in named.items()} for group, named in tensors.items()}
         tensors["best"] = self.best
-        return State(tensors, {**vars(self.at), "history": list(self.at.history), "stage": self.name})
+        return State(
+            tensors, {**vars(self.at), "history": list(self.at.history), "stage": self.name, "identity": self.identity}
+        )
 
     def _put(self, state: State) -> None:
         optim.put(self.lesson.module, state.tensors["module"])
@@ -210,7 +218,7 @@ class Fit:
         self.best = state.tensors["best"]
         if self.average is not None:
             self.average.values = {k: v.clone().to(self.device) for k, v in state.tensors["average"].items()}
-        self.at = Progress(**{k: v for k, v in state.facts.items() if k != "stage"})
+        self.at = Progress(**{k: v for k, v in state.facts.items() if k not in ("stage", "identity")})
 
     def _save(self) -> None:
         if self.file is not None:
@@ -219,6 +227,14 @@ class Fit:
 
     def _restore(self) -> None:
         state = checkpoint.load(self.file) if self.file is not None else None
-        if state is not None and state.facts.get("stage") == self.name:
+        if state is None or self.file is None:
+            return
+        if (state.facts.get("stage"), state.facts.get("identity")) != (self.name, self.identity):
+            raise UsageError(
+                f"the checkpoint {self.file} is of other pictures or another plan; delete it to begin its stage anew"
+            )
+        try:
             self._put(state)
-            self._good = self._state()
+        except (FieldmarkError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise checkpoint.damaged(self.file, error) from error
+        self._good = self._state()

@@ -22,6 +22,7 @@ FEWEST_PICTURES = 20_000  # seen by a stage, where that is less than an epoch
 WANTED_EPOCHS = 5.0  # before a cut nearer to the picture is worth its price
 LARGEST_TAIL = 0.6  # of the whole network's work: beyond, little is saved by cutting
 MOST_VIEWS = 8
+MOST_PLANNED_VIEWS, MOST_STEPS = 64, 10**9
 EPOCHS_A_VIEW = 2.0
 FULL_SHARE, HEAD_SHARE = 0.4, 0.2  # of the time, where there are other stages as well
 
@@ -56,6 +57,7 @@ class Plan:
     probe_s: float
     finish_s: float
     probe_views: int
+    identity: str = ""  # of the recipe and the pictures that it was made for
     stages: list[StagePlan] = field(default_factory=list)
     revisions: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
@@ -64,16 +66,37 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> "Plan | None":
-        """The plan of an earlier run; None when there is none that can be read."""
+        """The plan of an earlier run; None when there is none. UsageError when it is damaged."""
         if not is_file(path):
             return None
         try:
             raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             stages = [StagePlan(**row) for row in raw.pop("stages")]
-            revisions = {k: [(int(a), int(b)) for a, b in rows] for k, rows in raw.pop("revisions").items()}
-            return cls(**raw, stages=stages, revisions=revisions)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+            revisions = {k: [(a, b) for a, b in rows] for k, rows in raw.pop("revisions").items()}
+            plan = cls(**raw, stages=stages, revisions=revisions)
+            plan.check()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError(f"{path} is damaged ({str(error)[:200]}); delete it to plan anew") from error
+        return plan
+
+    def check(self) -> None:
+        """ValueError for values that no plan has."""
+        times = [self.probe_s, self.finish_s, *(s.seconds for s in self.stages), *(s.epochs for s in self.stages)]
+        counts = [self.probe_views, *(s.views for s in self.stages)]
+        steps = [n for rows in self.revisions.values() for row in rows for n in row]
+        if self.budget_s is not None:
+            times.append(self.budget_s)
+        if not all(isinstance(t, (int, float)) and 0 <= t <= LONGEST_S for t in times):
+            raise ValueError("a time or a number of epochs is impossible")
+        if not all(isinstance(n, int) and 0 <= n <= MOST_PLANNED_VIEWS for n in counts):
+            raise ValueError("a number of views is impossible")
+        if not all(isinstance(n, int) and 0 <= n <= MOST_STEPS for n in (*steps, *(s.steps for s in self.stages))):
+            raise ValueError("a number of steps is impossible")
+        names = [s.name for s in self.stages]
+        if not set(names) <= set(STAGES) or len(set(names)) < len(names) or not set(self.revisions) <= set(STAGES):
+            raise ValueError("it has other stages than there are")
+        if any(rows != sorted(rows) for rows in self.revisions.values()):
+            raise ValueError("its revisions are out of order")
 
     def table(self, word: str = "plan") -> list[str]:
         """The plan as lines: stage, what is trained, epochs, expected seconds; each begins with `word`."""
@@ -106,6 +129,8 @@ def fitting_views(most: int, per_view: float, seconds: float | None) -> int:
 
 def choose(costs: Costs, counts: Counts, seconds: float | None, tune: TuneRecipe) -> list[StagePlan]:
     """The recipe's stages that are worth beginning in `seconds` (None: until validation stops improving)."""
+    if not costs.after and ("head" in tune.stages or (tune.cut != "auto" and "tail" in tune.stages)):
+        raise UsageError("this backbone cannot be cut into stages; set tune.stages=full, or choose another backbone")
     names = ["full"] if tune.stages and not costs.after else [n for n in STAGES if n in tune.stages]
     several = len(names) > 1
     full = None

@@ -7,7 +7,7 @@ from fieldmark.errors import UsageError
 from fieldmark.field.explain.faithfulness import FRAMES
 from fieldmark.field.runtime import Engine, stream
 from fieldmark.pictures import load
-from fieldmark.workshop.models.cut import Cuttable
+from fieldmark.workshop.models.cut import PICTURES, Cuttable
 from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train import probe
 from fieldmark.workshop.train.costs import Costs, profile
@@ -30,7 +30,10 @@ GUESSED_GPU_COST = 2e-3
 class Planner:
     """The plan of one run, in RUN/plan.json; that of an earlier run that goes on is `replayed` as it was."""
 
-    def __init__(self, job: Job, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> None:
+    def __init__(
+        self, job: Job, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool, identity: str
+    ) -> None:
+        self.identity = identity
         self.job, self.tune = job, job.recipe.tune
         self.path = job.run / "plan.json"
         train = sum(s.split == "train" for s in usable.samples)
@@ -41,7 +44,7 @@ class Planner:
             self.plan = self._new(usable, engine, cuttable, bf16)
         else:
             self.plan = earlier
-            self._check_budget()
+            self._check_earlier(earlier, cuttable)
             self._say("plan, as begun", earlier)
 
     def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
@@ -50,7 +53,7 @@ class Planner:
         finish_s, probe_s, per_view = self._finish_s(), *self._probe_s()
         spare = None if job.budget_s is None else job.budget_s * (1 - MARGIN) - job.elapsed() - finish_s - probe_s
         views = plans.fitting_views(self._probe_views(), per_view, spare if not job.recipe.probe.views else None)
-        plan = Plan(job.budget_s, probe_s + views * per_view, finish_s, views)
+        plan = Plan(job.budget_s, probe_s + views * per_view, finish_s, views, self.identity)
         left = None
         if job.budget_s is not None:
             needed = job.elapsed() + plan.probe_s + plan.finish_s
@@ -69,9 +72,12 @@ class Planner:
         for line in plan.table(word):
             self.job.journal.say(line)
 
-    def _check_budget(self) -> None:
-        """UsageError when a run that goes on is given another budget than it was begun with."""
-        begun, asked = self.plan.budget_s, self.job.budget_s
+    def _check_earlier(self, plan: Plan, cuttable: Cuttable | None) -> None:
+        """UsageError when a run that goes on has other pictures or another budget than at its start."""
+        cuts = (PICTURES, *(cuttable.names if cuttable is not None else ()))
+        if plan.identity != self.identity or any(s.cut not in cuts for s in plan.stages):
+            raise UsageError(f"{self.job.run} was begun with other pictures; bring those back, or choose another --out")
+        begun, asked = plan.budget_s, self.job.budget_s
         if asked is not None and asked != begun:
             was = "without a budget" if begun is None else f"with a budget of {begun:.0f} s"
             raise UsageError(f"{self.job.run} was begun {was} and goes on as planned; leave --budget away")

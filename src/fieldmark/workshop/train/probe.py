@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from fieldmark.data.index import Skipped
-from fieldmark.errors import DataError
-from fieldmark.field.runtime import Engine
+from fieldmark.errors import DataError, PictureError
+from fieldmark.field.runtime import Engine, cores
+from fieldmark.pictures import load
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import discriminant
 from fieldmark.workshop.learn.classify import Classify
@@ -27,6 +29,7 @@ from fieldmark.workshop.train.journal import Journal
 CHUNK_ROWS = 4096
 WANTED_VIEWS = 4_000  # training views in all that a linear head is fitted on, where the set is small
 MAX_VIEWS = 8
+SMALL_SIDE = 32  # pixels; a JPEG is decoded no larger than needed
 MIXES = ("mixup", "mixup_alpha", "cutmix")  # of a batch, not of a view
 
 
@@ -108,10 +111,10 @@ def fit(
             wanted.append(rows[-1])
         name = "features" if views == 1 else f"features, view {number + 1} of {views}"
         with journal.step(name) as tick:
-            load = partial(load_view, number=number, preprocess=preprocess, recipe=recipe)
+            view = partial(load_view, number=number, preprocess=preprocess, recipe=recipe)
             places = [(k, s.path) for k, s in zip(usable.keys, usable.samples, strict=True)]
             began, before = time.monotonic(), len(cache)
-            usable.leave_out(fill(wanted, engine, places, load, tick), journal)
+            usable.leave_out(fill(wanted, engine, places, view, tick), journal)
             computed, seconds = computed + len(cache) - before, seconds + time.monotonic() - began
         caches.append(cache)
     check_classes_left(usable, classes)
@@ -167,6 +170,25 @@ def readable(samples: Sequence[Sample], journal: Journal) -> Usable:
             usable.samples.append(sample)
             usable.keys.append(digest)
     return usable
+
+
+def undecodable(usable: Usable, journal: Journal) -> dict[Digest, str]:
+    """The sentences for pictures that cannot be decoded, where no linear stage finds them."""
+    errors: dict[Digest, str] = {}
+
+    def look(place: int) -> str | None:
+        try:
+            load(usable.samples[place].path, Preprocess((SMALL_SIDE, SMALL_SIDE)))
+        except PictureError as error:
+            return str(error)
+        return None
+
+    with journal.step("looking at the pictures") as tick, ThreadPoolExecutor(cores()) as pool:
+        for place, error in enumerate(pool.map(look, range(len(usable.samples)))):
+            tick(place + 1, len(usable.samples))
+            if error is not None:
+                errors[usable.keys[place]] = error
+    return errors
 
 
 def check_classes_left(usable: Usable, classes: tuple[str, ...]) -> None:

@@ -91,6 +91,7 @@ def train(
     progress("network", 0, 0)
     network, preprocess = make_network(chosen, len(classes))
     with hold_run(run):
+        check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)
         job = Job(chosen, index, classes, network, preprocess, target, run, journal, begun, budget_s)
         evaluations, skipped = _work(job)

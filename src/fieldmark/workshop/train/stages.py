@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from fieldmark.data.index import Skipped
+from fieldmark.errors import UsageError
 from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.runtime import Engine, compile_engine
+from fieldmark.files import sha256
 from fieldmark.types import Sample
 from fieldmark.workshop.export import export_onnx, set_weights
 from fieldmark.workshop.learn.classify import Classify
@@ -56,6 +58,7 @@ class Stages:
         self.bf16 = {"auto": computes_bf16(job.device), "bf16": True, "f32": False}[job.recipe.tune.compute]
         self.cuttable = trace(job.network) if job.recipe.tune.stages else None
         self.usable = probe.readable([s for s in job.index.samples if s.split != "test"], job.journal)
+        self.identity = sha256(repr([job.recipe, self.usable.keys]).encode())
         self.caches: dict[str, list[FeatureCache]] = {}  # rows by cut, one a view
         self.fitted: probe.Fitted | None = None
         self.onnx, self.temperature = b"", 1.0
@@ -65,12 +68,20 @@ class Stages:
         job = self.job
         with job.journal.step("network to ONNX"):
             self.onnx = export_onnx(self.network, job.preprocess.size_wh)
-            engine = self._engine(self.network, OUTPUTS, self.onnx)
-        self.planner = Planner(job, self.usable, engine, self.cuttable, self.bf16)
+            try:
+                engine = self._engine(self.network, OUTPUTS, self.onnx)
+            except RuntimeError as error:
+                name, size = self.network.backbone.name, self.network.backbone.size
+                raise UsageError(
+                    f"the engine cannot run backbone {name} on {size} px pictures; set picture.size higher or choose "
+                    "another backbone"
+                ) from error
+        self.planner = Planner(job, self.usable, engine, self.cuttable, self.bf16, self.identity)
         if self.recipe.probe.on:
             self._probe(self._engine_with_rows() or engine)
             self.planner.revise(self.fitted.engine_cost if self.fitted else None)
         else:
+            self.usable.leave_out(probe.undecodable(self.usable, job.journal), job.journal)
             probe.check_classes_left(self.usable, job.classes)
         before, fits = self.onnx, self._later_stages()
         kept = self.onnx is not before
@@ -165,6 +176,7 @@ class Stages:
                 autocast=self.bf16,
                 seed=recipe.seed,
                 file=job.run / f"checkpoint-{stage.name}.safetensors",
+                identity=f"{self.identity} {stage.cut}",
             )
             found = fit.run()
             self.temperature = self._temperature(lesson)
@@ -231,6 +243,7 @@ class Stages:
                 errors = fill([cache], engine, wanted, view, tick)
             caches.append(cache)
             usable.leave_out(errors, job.journal)
+            probe.check_classes_left(usable, job.classes)
         return caches
 
 
