@@ -9,7 +9,7 @@ from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
-from fieldmark.workshop.train.augment import random_crop, view
+from fieldmark.workshop.train.augment import random_crop, view, view_side
 from tests.making import encoded, smooth
 
 PREPROCESS = Preprocess((32, 24))
@@ -69,3 +69,11 @@ def test_the_smallest_pictures_have_views(size_wh):
     data = encoded(smooth(*size_wh))
     for number in range(6):
         assert view(data, DIGEST, number, 0, PREPROCESS, RECIPE).shape == (24, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("side", "first", "last", "done", "expected"),
+    [(288, 0.78, 0.78, 0.3, 224), (288, 0.55, 1.0, 0.0, 160), (288, 0.5, 1.0, 1.0, 288), (96, 0.5, 0.5, 0.5, 96)],
+)
+def test_views_are_smaller_than_the_input_by_the_recipe(side, first, last, done, expected):
+    assert view_side(side, AugmentRecipe(size=first, size_end=last), done) == expected

@@ -85,7 +85,7 @@ def test_a_picture_that_changes_while_it_is_learned_from_does_not_poison_the_cac
 
 def test_pictures_that_all_vanish_in_a_stage_are_said(data, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        loop.Fit, "run", lambda self: [p.unlink() for p in data.rglob("*.png")] and self.lesson.batch(5)
+        loop.Fit, "run", lambda self: [p.unlink() for p in data.rglob("*.png")] and self.lesson.batch(5, 0.0)
     )
     with pytest.raises(DataError, match="none of the pictures of a batch can be read any more"):
         tiny_train(data, tmp_path / "run", *SCRATCH, recipe="scratch")

@@ -300,3 +300,18 @@ def test_what_is_no_better_than_guessing_is_said(tmp_path):
     found = tiny_train(tmp_path / "data", tmp_path / "run")
     said = [e["sentence"] for e in events(found.run) if e["event"] == "note"]
     assert any("always naming the most frequent class (50%)" in s for s in said)
+
+
+@pytest.mark.parametrize("more", ["", "tune.stages=full"])
+def test_views_of_other_sizes_are_learned_from(data, tmp_path, more):
+    """Inputs large enough have smaller views, which grow; prediction has the input's own size."""
+    from fieldmark.workshop.train import augment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augment, "LEAST_SCALED", 32)
+        patch.setattr(augment, "SIDE_STEP", 16)
+        settings = ("picture.size=48", "augment.size=0.6", "augment.size_end=1", "tune.views=4", *more.split())
+        found = tiny_train(data, tmp_path / "run", *TAIL, *settings, recipe="standard")
+    (stage,) = bundles.load(found.bundle).facts["learning"]
+    assert stage["steps"] > 0
+    assert load(found.bundle).preprocess.size_wh == (48, 48)

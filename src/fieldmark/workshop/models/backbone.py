@@ -38,6 +38,15 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.to_grid(self.body.forward_features(x))  # type: ignore[operator]
 
+    def takes(self, side: int) -> bool:
+        """Whether it computes pictures of another side, in pixels, too."""
+        try:
+            with torch.no_grad():
+                self.to_grid(self.body.forward_features(torch.zeros(1, 3, side, side)))  # type: ignore[operator]
+        except (RuntimeError, AssertionError, ValueError):
+            return False
+        return self.layout != "tokens"
+
     def to_grid(self, raw: Tensor) -> Tensor:
         """The body's output as features [N, F, h, w]."""
         if self.layout == "NHWC":

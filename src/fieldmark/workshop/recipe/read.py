@@ -153,6 +153,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "regularise.dropout": (0, 0.95),
     "regularise.drop_path": (0, 0.95),
     "regularise.apart": (0, 1000),
+    "augment.size": (0.25, 1),
+    "augment.size_end": (0.25, 1),
     "augment.crop": (0.01, 1),
     "augment.rotate": (0, 180),
     "augment.colour": (0, 1),

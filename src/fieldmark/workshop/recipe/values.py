@@ -113,12 +113,17 @@ class RegulariseRecipe:
 class AugmentRecipe:
     """Augmented views.
 
+    `size` and `size_end`: the side of views as a share of the input's, at the beginning and at the end (progressive
+    resolution; Howard 2018). What a crop shows is larger than in the whole picture, so that smaller views teach the
+    scales of prediction (Touvron et al. 2019) and cost less; views of small inputs keep their size.
     `crop`: the smallest part of the picture's area kept; `flip`, `flip_vertical`: mirroring, half of the time;
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended.
     """
 
+    size: float = 0.78
+    size_end: float = 0.78
     crop: float = 0.35
     flip: bool = True
     flip_vertical: bool = False

@@ -13,6 +13,8 @@ from fieldmark.types import Picture, Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
 
 PLAIN = 0
+LEAST_SCALED = 128  # smaller inputs have views of their own size
+SIDE_STEP = 32
 ASPECT = (3 / 4, 4 / 3)
 ERASED_AREA = (0.02, 0.2)
 NOISE = 12.0  # largest standard deviation, of 255
@@ -35,6 +37,12 @@ def view(data: bytes, digest: bytes, number: int, seed: int, preprocess: Preproc
     if recipe.flip_vertical and rng.random() < 0.5:
         picture = picture[::-1]
     return np.ascontiguousarray(_change(picture, rng, recipe))
+
+
+def view_side(side: int, recipe: AugmentRecipe, done: float) -> int:
+    """The side of views, in pixels, for an input of `side`, when so much of the training (0..1) is done."""
+    share = recipe.size + (recipe.size_end - recipe.size) * done
+    return side if side < LEAST_SCALED else min(side, max(SIDE_STEP, SIDE_STEP * round(share * side / SIDE_STEP)))
 
 
 def random_crop(

@@ -15,6 +15,7 @@ from fieldmark.workshop.models.cut import PICTURES, Cuttable
 
 BACKWARD = 2.2  # times the forward pass, of the blocks that learn
 PREFIX_SAVES = 0.7  # of the engine's time for the blocks that are left out; reading stays
+READING = 0.2  # of the engine's time for a picture
 PROFILE_PICTURES = 8
 
 
@@ -22,23 +23,29 @@ PROFILE_PICTURES = 8
 class Costs:
     """`engine`: of one picture through reading and engine; `whole`: forward through the network; `after`: forward
     from each place where it may be cut; `row_bytes`: of one row there; `work_after`: the share of multiplications
-    after it, which unlike seconds are the same whenever they are measured."""
+    after it, which unlike seconds are the same whenever they are measured; `area`: of an augmented view, as a share of
+    the plain picture's."""
 
     engine: float
     whole: float
     after: dict[str, float] = field(default_factory=dict)
     row_bytes: dict[str, int] = field(default_factory=dict)
     work_after: dict[str, float] = field(default_factory=dict)
+    area: float = 1.0
 
     def train(self, cut: str) -> float:
-        """Of one picture in a training step of the tail after this cut."""
+        """Of one augmented view in a training step of the tail after this cut."""
         if cut == PICTURES:
-            return (1 + BACKWARD) * self.whole + 0.5 * self.engine
-        return (1 + BACKWARD) * self.after[cut]
+            return self.area * (1 + BACKWARD) * self.whole + 0.5 * self.view()
+        return self.area * (1 + BACKWARD) * self.after[cut]
+
+    def view(self) -> float:
+        """Of one augmented view through reading and engine."""
+        return self.engine * (READING + (1 - READING) * self.area)
 
     def row(self, cut: str) -> float:
-        """Of one row at this cut: reading, and the prefix in the engine."""
-        return self.engine * (1 - PREFIX_SAVES * self.after[cut] / self.whole)
+        """Of one augmented view's row at this cut: reading, and the prefix in the engine."""
+        return self.view() * (1 - PREFIX_SAVES * self.after[cut] / self.whole)
 
 
 def profile(cuttable: Cuttable, size: int, engine: float, autocast: bool) -> Costs:

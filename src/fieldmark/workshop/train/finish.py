@@ -157,7 +157,8 @@ def _report(
     for place, (sample, digest) in enumerate(train[::step][:GRID_PICTURES]):
         with contextlib.suppress(PictureError):  # one that has gone since is not worth losing a report for
             data, number = read_bytes(sample.path), place % learned.views
-            picture = augment.view(data, digest, number, job.recipe.seed, job.preprocess, job.recipe.augment)
+            preprocess = job.preprocess_of(number, learned.views)
+            picture = augment.view(data, digest, number, job.recipe.seed, preprocess, job.recipe.augment)
             grid.append(Shown(picture, sample.label))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
     tested = [e.samples for e in evaluations if e.split == "test"]

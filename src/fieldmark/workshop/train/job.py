@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.recipe import Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.train.augment import PLAIN, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
@@ -43,6 +45,24 @@ class Job:
     journal: Journal
     begun: float  # on the clock of time.monotonic()
     budget_s: float | None = None
+
+    def preprocess_of(self, view: int, views: int = 1) -> Preprocess:
+        """How view number `view` of so many is made: the plain one as at prediction, later ones in later sizes."""
+        return self.preprocess if view == PLAIN else self.preprocess_at((view - 1) / max(1, views - 2))
+
+    def preprocess_at(self, done: float) -> Preprocess:
+        """How views are made when so much of the training (0..1) is done."""
+        side = self.network.backbone.size
+        wanted = view_side(side, self.recipe.augment, min(1.0, done))
+        side = wanted if self.scalable else side
+        return replace(self.preprocess, size_wh=(side, side))
+
+    @cached_property
+    def scalable(self) -> bool:
+        """Whether the network takes views of other sizes."""
+        recipe, backbone = self.recipe.augment, self.network.backbone
+        sides = {view_side(backbone.size, recipe, done) for done in (0.0, 1.0)} - {backbone.size}
+        return all(backbone.takes(side) for side in sides)
 
     def elapsed(self) -> float:
         """Seconds since the budget's clock began."""

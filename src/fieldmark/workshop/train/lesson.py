@@ -63,8 +63,8 @@ class TailLesson:
         """The samples of batch `number`."""
         return self.train[self.order.places(number)]
 
-    def batch(self, number: int) -> Rows:
-        rows, used = self.source.batch(number, self.places(number))
+    def batch(self, number: int, done: float) -> Rows:
+        rows, used = self.source.batch(number, self.places(number), done)
         if not len(used):
             raise DataError("none of the pictures of a batch can be read any more; bring them back and add --resume")
         if len(used) == 1:  # norms that learn need more than one value
@@ -76,7 +76,7 @@ class TailLesson:
         )
         return Rows(rows, targets)
 
-    def loss(self, batch: Rows, number: int) -> Tensor:
+    def loss(self, batch: Rows) -> Tensor:
         return self.task.loss(self.module(batch.rows), batch.targets)
 
     def score(self) -> dict[str, float] | None:

@@ -32,11 +32,11 @@ class Lesson(Protocol):
     module: nn.Module
     check_every: int  # steps between two looks at validation
 
-    def batch(self, number: int) -> Any:
-        """Batch `number`; the same whenever it is asked for."""
+    def batch(self, number: int, done: float) -> Any:
+        """Batch `number`, with so much of the schedule (0..1) done; the same whenever it is asked for."""
         ...
 
-    def loss(self, batch: Any, number: int) -> Tensor:
+    def loss(self, batch: Any) -> Tensor:
         """The loss of the module on a batch, a scalar."""
         ...
 
@@ -124,17 +124,17 @@ class Fit:
         """One step of the optimiser; False when the loss was no number and the weights were rolled back."""
         began = time.monotonic()
         step, total = self.at.step, 0.0
-        share = optim.factor(self.optim.schedule, self.pace.fraction(step), self.optim.warm_up) * self.at.rate
+        done = self.pace.fraction(step)
+        share = optim.factor(self.optim.schedule, done, self.optim.warm_up) * self.at.rate
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * share
         torch.manual_seed(hash((self.seed, step)) & 0x7FFF_FFFF)
         self.optimiser.zero_grad(set_to_none=True)
         for i in range(self.tune.accumulate):
-            number = step * self.tune.accumulate + i
-            batch = self.lesson.batch(number)
+            batch = self.lesson.batch(step * self.tune.accumulate + i, done)
             begun = time.monotonic()
             with torch.autocast(self.device.type, torch.bfloat16, self.autocast):
-                loss = self.lesson.loss(batch, number) / self.tune.accumulate
+                loss = self.lesson.loss(batch) / self.tune.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             self.compute_s += time.monotonic() - begun

@@ -202,13 +202,13 @@ def _tail(costs: Costs, cut: str, counts: Counts, seconds: float | None, tune: T
     fitting = min(tune.views or MOST_VIEWS, _fitting_views(costs, cut, counts))
     if not fitting:  # every row is made when it is needed
         per_epoch, per_view = per_epoch + per_view, 0.0
-    views = fitting
+    views, fewest = fitting, 1 if costs.area == 1 else 2  # a plain one of another size is not trained on
     if seconds is None or tune.epochs:
         epochs = most
-        views = min(fitting, tune.views or max(1, round(epochs / EPOCHS_A_VIEW)))
+        views = min(fitting, tune.views or max(1, round(epochs / EPOCHS_A_VIEW)) + fewest - 1)
     else:
         epochs = _epochs(seconds, views, per_view, per_epoch, most)
-        while views > 1 and not tune.views and epochs < EPOCHS_A_VIEW * views:
+        while views > fewest and not tune.views and epochs < EPOCHS_A_VIEW * (views - fewest + 1):
             views -= 1
             epochs = _epochs(seconds, views, per_view, per_epoch, most)
     took = max(0, views - 1) * per_view + epochs * per_epoch

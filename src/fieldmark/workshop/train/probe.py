@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,6 +30,7 @@ CHUNK_ROWS = 4096
 WANTED_VIEWS = 4_000  # training views in all that a linear head is fitted on, where the set is small
 MAX_VIEWS = 8
 SMALL_SIDE = 32  # pixels; a JPEG is decoded no larger than needed
+Look = Callable[[int], tuple[Engine, Preprocess]]
 MIXES = ("mixup", "mixup_alpha", "cutmix")  # of a batch, not of a view
 
 
@@ -55,8 +56,8 @@ class Usable:
 @dataclass(frozen=True)
 class Fitted:
     """The linear stage's result: the head and how it was chosen; `val`, its validation score (None without validation
-    pictures); `rows`, the caches of a cut, one a view; `engine_cost`, seconds a picture that was computed and not found
-    in the cache, if any."""
+    pictures); `rows`, the caches of a cut, one a view; `engine_cost`, seconds a plain picture that was computed and not
+    found in the cache, if any."""
 
     head: LinearHead
     choice: Choice
@@ -88,22 +89,22 @@ def fit(
     usable: Usable,
     classes: tuple[str, ...],
     network: Network,
-    engine: Engine,
-    preprocess: Preprocess,
+    look: Look,
     recipe: Recipe,
     journal: Journal,
     views: int,
     rows_at: str | None = None,
 ) -> Fitted:
     """Fit the head on `views` of the training samples; strength, power and temperature by cross-validation on all given
-    (train and val). Pictures that cannot be used are left out; DataError when a class loses its last training picture.
+    (train and val). `look` says by which engine, and how, a view is seen. Pictures that cannot be used are left out;
+    DataError when a class loses its last training picture.
 
     `rows_at` names a cut whose rows, the engine's output "rows", are kept as well.
     """
-    key = extractor_key(network, engine, preprocess)
-    caches, rows = [], []
-    computed, seconds = 0, 0.0
+    caches, rows, engine_cost = [], [], None
     for number in range(views):
+        engine, preprocess = look(number)
+        key = extractor_key(network, engine, preprocess)
         cache = view_cache(key, recipe, number)
         wanted = [cache]
         if rows_at is not None:
@@ -115,12 +116,13 @@ def fit(
             places = [(k, s.path) for k, s in zip(usable.keys, usable.samples, strict=True)]
             began, before = time.monotonic(), len(cache)
             usable.leave_out(fill(wanted, engine, places, view, tick), journal)
-            computed, seconds = computed + len(cache) - before, seconds + time.monotonic() - began
+            if number == augment.PLAIN and len(cache) > before:
+                engine_cost = (time.monotonic() - began) / (len(cache) - before)
         caches.append(cache)
     check_classes_left(usable, classes)
     with journal.step("linear head"):
         heads = _fit_head(usable.samples, usable.keys, classes, caches, recipe)
-    return Fitted(*heads, views, tuple(rows), seconds / computed if computed else None)
+    return Fitted(*heads, views, tuple(rows), engine_cost)
 
 
 def load_view(data: bytes, digest: Digest, number: int, preprocess: Preprocess, recipe: Recipe) -> NDArray[np.uint8]:

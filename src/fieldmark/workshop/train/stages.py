@@ -12,7 +12,7 @@ from fieldmark.errors import UsageError
 from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.runtime import Engine, compile_engine
 from fieldmark.files import sha256
-from fieldmark.types import Sample
+from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export import export_onnx, set_weights
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.learn.discriminant import LinearHead
@@ -59,7 +59,8 @@ class Stages:
         self.cuttable = trace(job.network) if job.recipe.tune.stages else None
         self.usable = probe.readable([s for s in job.index.samples if s.split != "test"], job.journal)
         self.identity = sha256(repr([job.recipe, self.usable.keys]).encode())
-        self.caches: dict[str, list[FeatureCache]] = {}  # rows by cut, one a view
+        self.caches: dict[str, list[tuple[FeatureCache, int]]] = {}  # rows by cut, one a view, with its side
+        self.engines: dict[tuple[str, int], Engine] = {}  # by cut and side
         self.fitted: probe.Fitted | None = None
         self.onnx, self.temperature = b"", 1.0
 
@@ -78,7 +79,7 @@ class Stages:
                 ) from error
         self.planner = Planner(job, self.usable, engine, self.cuttable, self.bf16, self.identity)
         if self.recipe.probe.on:
-            self._probe(self._engine_with_rows() or engine)
+            self._probe(engine)
             self.planner.revise(self.fitted.engine_cost if self.fitted else None)
         else:
             self.usable.leave_out(probe.undecodable(self.usable, job.journal), job.journal)
@@ -124,27 +125,37 @@ class Stages:
             return TorchEngine(part, outputs, self.job.device)
         return compile_engine(onnx, self.recipe.bundle.precision)
 
-    def _engine_with_rows(self) -> Engine | None:
-        """An engine that gives the rows at the tail's cut as well; None when no stage needs them."""
-        cut = self.planner.kept_cut()
-        if cut is None or self.cuttable is None:
-            return None
-        part = Whole(*split(self.network, self.cuttable, cut)).eval()
-        outputs = (*OUTPUTS, ROWS)
-        with self.job.journal.step("network with its cut to ONNX"):
-            onnx = export_onnx(self.network, self.job.preprocess.size_wh, part=part, outputs=outputs)
-            return self._engine(part, outputs, onnx)
+    def _engine_at(self, name: str, side: int, part: torch.nn.Module, outputs: Sequence[str]) -> Engine:
+        """The engine of a part of the network, called `name`, for pictures of this side; made once."""
+        if (name, side) not in self.engines:
+            with self.job.journal.step(f"network {name} to ONNX at {side} px"):
+                onnx = export_onnx(self.network, (side, side), part=part, outputs=outputs)
+                self.engines[name, side] = self._engine(part, outputs, onnx)
+        return self.engines[name, side]
 
     def _probe(self, engine: Engine) -> None:
-        """Fit the linear head and put it into the network and its ONNX form."""
-        job, cut = self.job, self.planner.kept_cut()
-        views = self.planner.plan.probe_views
+        """Fit the linear head and put it into the network and its ONNX form; keep the rows at the tail's cut."""
+        job, cut, plan = self.job, self.planner.kept_cut(), self.planner.plan
+        part: torch.nn.Module = self.network
+        name, outputs = "", list(OUTPUTS)
+        if cut is not None and self.cuttable is not None:
+            part = Whole(*split(self.network, self.cuttable, cut)).eval()
+            name, outputs = f"with {cut}", [*OUTPUTS, ROWS]
+        else:
+            self.engines[name, job.preprocess.size_wh[0]] = engine
+        views = max([plan.probe_views, *(s.views for s in plan.stages)])
+
+        def look(number: int) -> tuple[Engine, Preprocess]:
+            preprocess = job.preprocess_of(number, views)
+            return self._engine_at(name, preprocess.size_wh[0], part, outputs), preprocess
+
         self.fitted = probe.fit(
-            self.usable, job.classes, self.network, engine, job.preprocess, self.recipe, job.journal, views, cut
+            self.usable, job.classes, self.network, look, self.recipe, job.journal, plan.probe_views, cut
         )
-        self.temperature = self.fitted.choice.temperature
         if cut is not None:
-            self.caches[cut] = list(self.fitted.rows)
+            sides = [job.preprocess_of(number, views).size_wh[0] for number in range(plan.probe_views)]
+            self.caches[cut] = list(zip(self.fitted.rows, sides, strict=True))
+        self.temperature = self.fitted.choice.temperature
         job.journal.write("head", **self.fitted.facts())
         self._put_head(self.fitted.head)
         state = self.network.state_dict()
@@ -216,32 +227,34 @@ class Stages:
         dtype = torch.bfloat16 if self.bf16 else torch.float32
         if not stage.views:
             paths = [s.path for s in usable.samples]
-            fresh = Pictures(paths, usable.keys, self.recipe.seed, job.preprocess, self.recipe.augment)
-            return fresh if stage.cut == PICTURES else FreshRows(fresh, self._prefix_engine(prefix), ROWS, dtype)
-        caches = self._fill_views(stage, prefix)
-        return KeptRows(caches[: stage.views], usable.keys, self.recipe.seed, dtype)
+            fresh = Pictures(
+                paths, usable.keys, self.recipe.seed, job.preprocess, job.preprocess_at, self.recipe.augment
+            )
+            if stage.cut == PICTURES:
+                return fresh
+            return FreshRows(fresh, lambda side: self._prefix_engine(stage.cut, side, prefix), ROWS, dtype)
+        kept = self._fill_views(stage, prefix)[: stage.views]
+        return KeptRows([c for c, _ in kept], [side for _, side in kept], usable.keys, self.recipe.seed, dtype)
 
-    def _prefix_engine(self, prefix: torch.nn.Module) -> Engine:
-        part = _Named(prefix).eval()
-        onnx = export_onnx(self.network, self.job.preprocess.size_wh, part=part, outputs=(ROWS,))
-        return self._engine(part, (ROWS,), onnx)
+    def _prefix_engine(self, cut: str, side: int, prefix: torch.nn.Module) -> Engine:
+        return self._engine_at(f"up to {cut}", side, _Named(prefix).eval(), (ROWS,))
 
-    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[FeatureCache]:
+    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, int]]:
         """Rows of all views at the stage's cut, those that are not kept yet by the prefix alone; plain ones of all
         pictures, the others of those for training."""
         caches = self.caches.setdefault(stage.cut, [])
-        if len(caches) >= stage.views:
-            return caches
-        job, usable, engine = self.job, self.usable, self._prefix_engine(prefix)
-        key = probe.extractor_key(self.network, engine, job.preprocess)
+        job, usable = self.job, self.usable
         for number in range(len(caches), stage.views):
+            preprocess = job.preprocess_of(number, stage.views)
+            engine = self._prefix_engine(stage.cut, preprocess.size_wh[0], prefix)
+            key = probe.extractor_key(self.network, engine, preprocess)
             pairs = zip(usable.keys, usable.samples, strict=True)
             wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
             cache = probe.view_cache(key, self.recipe, number, stage.cut)
             with job.journal.step(f"view {number + 1} of {stage.views}") as tick:
-                view = partial(probe.load_view, number=number, preprocess=job.preprocess, recipe=self.recipe)
+                view = partial(probe.load_view, number=number, preprocess=preprocess, recipe=self.recipe)
                 errors = fill([cache], engine, wanted, view, tick)
-            caches.append(cache)
+            caches.append((cache, preprocess.size_wh[0]))
             usable.leave_out(errors, job.journal)
             probe.check_classes_left(usable, job.classes)
         return caches
