@@ -120,7 +120,7 @@ def test_a_loss_that_is_no_number_rolls_back_with_a_lower_rate(tmp_path):
 def test_a_loss_that_never_is_a_number_ends_with_the_weights_from_before(tmp_path):
     lesson = Line()
     before = weights(lesson)
-    lesson.loss = lambda batch, number: lesson.module(batch[0]).sum() * math.inf
+    lesson.loss = lambda batch: lesson.module(batch[0]).sum() * math.inf
     found = fit(lesson, tmp_path).run()
     assert "no number" in found.stopped
     assert found.rollbacks == loop.MOST_ROLLBACKS + 1
@@ -134,8 +134,8 @@ def test_accumulated_batches_are_one_larger_batch(tmp_path):
         return lesson
 
     whole, parts = plain(), plain()
-    whole.batch = lambda n: tuple(
-        torch.cat(p) for p in zip(Line.batch(whole, 2 * n), Line.batch(whole, 2 * n + 1), strict=True)
+    whole.batch = lambda n, done: tuple(
+        torch.cat(p) for p in zip(Line.batch(whole, 2 * n, done), Line.batch(whole, 2 * n + 1, done), strict=True)
     )
     fit(whole, tmp_path, 20).run()
     fit(parts, tmp_path, 20, tune=TuneRecipe(accumulate=2)).run()

@@ -185,12 +185,14 @@ while kills < 20:
             tiny_train(sys.argv[1], run, *sys.argv[3:], recipe="standard", resume=(run / "recipe.json").exists())
             os._exit(0)
         end = time.monotonic() + (moments.uniform(0.2, 2.5) if kills < 20 else 300)
-        while (there := os.waitpid(child, os.WNOHANG) == (0, 0)) and time.monotonic() < end:
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
             time.sleep(0.01)
-        if there:
+        if ended == (0, 0):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             kills += 1
+        elif ended[1]:
+            sys.exit("a run could not go on")
 print(kills)
 """
 

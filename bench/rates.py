@@ -1,0 +1,62 @@
+"""Is the automatic learning rate a good one? A short tail at shares and multiples of it: validation and test.
+
+python -m bench.rates [DATA:BACKBONE ...]     DATA: grocery, magnetic-tile, field-guide
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import budget, results
+from fieldmark.workshop.recipe import Recipe
+from fieldmark.workshop.train.optim import automatic_rate
+
+CASES = (
+    "grocery:tf_efficientnet_lite0",
+    "magnetic-tile:tf_efficientnet_lite0",
+    "field-guide:tf_efficientnet_lite0",
+    "magnetic-tile:tf_efficientnet_lite2",
+    "field-guide:tf_efficientnet_lite2",
+)
+MULTIPLES = (0.1, 0.3, 1.0, 3.0)
+EPOCHS = {"grocery": 3, "magnetic-tile": 10, "field-guide": 10}
+
+
+def run(case: str, multiple: float, cache: str) -> dict[str, Any]:
+    """One training of the tail after `blocks.4.2`; cached features serve all rates."""
+    name, backbone = case.split(":")
+    rate = multiple * automatic_rate("adamw", Recipe().tune.batch)
+    settings = (f"optim.rate={rate}", "tune.cut=blocks.4.2", "tune.views=3", f"tune.epochs={EPOCHS[name]}")
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "fieldmark", "train", budget.SETS[name](), "--out", str(Path(place) / "run")]
+        for setting in settings:
+            command += ["--set", setting]
+        done = subprocess.run(
+            [*command, "--backbone", backbone, "--json"],
+            env={**os.environ, "FIELDMARK_CACHE": cache},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        log = (Path(place) / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
+    checks = [event for event in map(json.loads, log) if event["event"] == "check"]
+    best = max(checks, key=lambda event: event["score"])
+    return {"rate": rate, "tuned_val_nll": -best["score"], "test": scores["test"]["accuracy"]}
+
+
+def main(cases: list[str]) -> None:
+    file = results.FOLDER / "rates.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["rates"] if file.exists() else {}
+    for case in cases or CASES:
+        with tempfile.TemporaryDirectory() as cache:
+            found[case] = {str(multiple): run(case, multiple, cache) for multiple in MULTIPLES}
+        results.write("rates", found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
