@@ -1,6 +1,7 @@
 """Every member of every table does what its protocol says."""
 
 import inspect
+import json
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,15 @@ def test_a_named_set_opens_by_its_name(name, tmp_path, monkeypatch):
 def test_the_field_guide_opens_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "labels.csv").write_text("path,label\na.png,wren\n")
     (tmp_path / "a.png").write_bytes(b"x")
+    marks = [
+        {"image_id": 1, "category_id": 2, "bbox": [3, 4, 10, 20], "attributes": {"telling": t}} for t in (True, False)
+    ]
+    names = [{"id": 1, "name": "bird"}, {"id": 2, "name": "brow"}]
+    boxes = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": marks, "categories": names}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     monkeypatch.setattr("fieldmark.data.synthetic.cached_field_guide", lambda progress: tmp_path)
     index = open_data("field-guide")
     assert isinstance(index, Index)
     assert (index.source, len(index.samples)) == ("field-guide", 1)
+    assert index.samples[0].boxes.labels == ("brow",)
+    assert index.samples[0].boxes.xyxy.tolist() == [[3, 4, 13, 24]]
