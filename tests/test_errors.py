@@ -25,3 +25,8 @@ def test_an_unknown_name_near_to_none_lists_what_is_known():
 def test_a_long_list_of_known_names_is_cut_at_twenty(count, ending):
     sentence = errors.unknown_name("thing", "@", [f"n{i:02d}" for i in range(count)])
     assert sentence.endswith(ending)
+
+
+def test_what_was_given_is_repeated_in_part_only():
+    assert errors.short("x" * 80) == "x" * 80
+    assert len(errors.unknown_name("task", "x" * 100_000, ["detect"])) < 200

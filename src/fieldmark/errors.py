@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_SAID = 80  # characters of what was given
+
 
 class FieldmarkError(Exception):
     """Base of all errors a user can mend; the command line prints its message and exits with 2."""
@@ -35,9 +37,14 @@ class MissingExtraError(FieldmarkError):
         super().__init__(f"{what} needs more packages: pip install 'fieldmark[{extra}]'")
 
 
+def short(text: str) -> str:
+    """Given text as a sentence may repeat it."""
+    return text if len(text) <= LONGEST_SAID else text[:LONGEST_SAID] + "..."
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Sentence that `name` is no known `kind`, with the names nearest to it."""
-    known = sorted(known)
+    known, name = sorted(known), short(name)
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?"

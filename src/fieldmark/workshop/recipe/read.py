@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
-from fieldmark.errors import UsageError, unknown_name
+from fieldmark.errors import UsageError, short, unknown_name
 from fieldmark.field.runtime.engine import PRECISIONS
 from fieldmark.files import is_file
 from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS
@@ -104,7 +104,7 @@ def _parse(key: str, kind: Any, value: Any) -> Any:
                 raise ValueError
             return int(value)
     except (KeyError, ValueError, TypeError, OverflowError):
-        raise UsageError(f"{key} takes {_describe(kind)}, not {value!r}") from None
+        raise UsageError(f"{key} takes {_describe(kind)}, not {short(repr(value))}") from None
     return _choose(key, kind, str(value))
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fieldmark.errors import UsageError, unknown_name
+from fieldmark.errors import UsageError, short, unknown_name
 from fieldmark.files import is_file, write_json
 from fieldmark.workshop.models.cut import PICTURES
 from fieldmark.workshop.recipe import TuneRecipe
@@ -32,7 +32,7 @@ def seconds_of(budget: str | float) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(budget).strip())
     seconds = float(found[1]) * UNITS_S[found[2]] if found is not None else 0.0
     if not 0 < seconds <= LONGEST_S:
-        raise UsageError(f"a budget is a time such as 90s, 5m or 2h, not {str(budget)!r}")
+        raise UsageError(f"a budget is a time such as 90s, 5m or 2h, not {short(str(budget))!r}")
     return seconds
 
 
