@@ -35,7 +35,7 @@ def test_orders_hold_every_cell_once_the_map_by_value_and_the_centre_by_distance
 def test_cells_go_or_come_in_order(h, w, seed, insert):
     picture = smooth(30, 26, seed)
     order = np.random.default_rng(seed).permutation(h * w)
-    frames = steps_of(picture, order, (h, w), insert)
+    frames = steps_of(picture, blurred(picture), order, (h, w), insert)
     assert frames.shape == (STEPS + 1, *picture.shape)
     there, otherwise = (picture, blurred(picture)) if insert else (blurred(picture), picture)
     assert (frames[0] == otherwise).all()
@@ -70,7 +70,7 @@ def test_the_curves_are_the_probabilities_of_what_is_predicted(recogniser, sampl
     explained = explain_picture(recogniser, picture)
     for game in GAMES:
         cells = np.argsort(-explained.evidence.ravel(), kind="stable")
-        frames = steps_of(picture, cells, (CELLS, CELLS), game == "insertion")
+        frames = steps_of(picture, blurred(picture), cells, (CELLS, CELLS), game == "insertion")
         told = [{s.label: s.probability for s in recogniser.predict(f).labels}[explained.label] for f in frames]
         assert found.curves[game]["map"] == pytest.approx(told, abs=1e-5)
         assert found.areas[game]["map"] == pytest.approx([np.trapezoid(told, dx=1 / STEPS)], abs=1e-5)

@@ -49,15 +49,16 @@ def blurred(picture: Picture) -> Picture:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(BLUR * max(image.size))))
 
 
-def steps_of(picture: Picture, order: NDArray[np.int64], grid_hw: tuple[int, int], insert: bool) -> Picture:
+def steps_of(
+    picture: Picture, vague: Picture, order: NDArray[np.int64], grid_hw: tuple[int, int], insert: bool
+) -> Picture:
     """Pictures [STEPS + 1, H, W, 3] from which more and more cells, in this order, are taken away, or to whose blurred
-    form they are given back."""
+    form `vague` they are given back."""
     h, w = grid_hw
     height, width = picture.shape[:2]
     cell_of = (np.arange(height) * h // height)[:, None] * w + (np.arange(width) * w // width)[None]
     rank = np.empty(h * w, np.int64)
     rank[order] = np.arange(h * w)
-    vague = blurred(picture)
     there, otherwise = (picture, vague) if insert else (vague, picture)
     counts = np.rint(np.linspace(0, h * w, STEPS + 1)).astype(np.int64)
     return np.stack([np.where((rank[cell_of] < count)[:, :, None], there, otherwise) for count in counts])
@@ -104,7 +105,8 @@ def faithfulness(
         except PictureError:
             continue
         played = [(g, o, cells) for o, cells in orders(found.evidence, done).items() for g in GAMES]
-        frames = [steps_of(picture, cells, found.evidence.shape, game == "insertion") for game, _, cells in played]
+        vague, grid_hw = blurred(picture), found.evidence.shape
+        frames = [steps_of(picture, vague, cells, grid_hw, game == "insertion") for game, _, cells in played]
         chances = _probabilities(recogniser, np.concatenate(frames), recogniser.classes.index(found.label))
         for (game, order, _), curve in zip(played, chances.reshape(len(played), -1), strict=True):
             seen[game][order].append(curve)

@@ -64,12 +64,16 @@ def digests(paths: Sequence[Path]) -> list[Digest | str]:
 
     def one(path: Path) -> Digest | str:
         try:
-            return bytes.fromhex(sha256(read_bytes(path)))[:KEY_BYTES]
+            return _digest(read_bytes(path))
         except PictureError as error:
             return str(error)
 
     with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(one, paths))
+
+
+def _digest(data: bytes) -> Digest:
+    return bytes.fromhex(sha256(data))[:KEY_BYTES]
 
 
 class FeatureCache:
@@ -205,7 +209,7 @@ def fill(
 def _same(path: Path, digest: Digest) -> bytes:
     """The bytes of a file whose digest is known; PictureError when it has others by now."""
     data = read_bytes(path)
-    if bytes.fromhex(sha256(data))[:KEY_BYTES] != digest:
+    if _digest(data) != digest:
         raise PictureError("the file has changed since the training began")
     return data
 

@@ -47,7 +47,7 @@ class TailLesson:
         autocast: bool,
     ) -> None:
         self.module: nn.Module = tail
-        self.tail = tail
+        self.channels_last = tail.channels_last
         self.source, self.task, self.recipe, self.device, self.autocast = source, task, recipe, device, autocast
         self.targets = task.targets(samples)
         self.train = np.array([i for i, s in enumerate(samples) if s.split == "train"], np.int64)
@@ -72,7 +72,7 @@ class TailLesson:
         targets = self.task.soft(self.targets[used])
         rng = np.random.default_rng([self.recipe.seed, MIX, number])
         rows, targets = mix(
-            self._on_device(rows), targets.to(self.device), self.recipe.augment, rng, self.tail.channels_last
+            self._on_device(rows), targets.to(self.device), self.recipe.augment, rng, self.channels_last
         )
         return Rows(rows, targets)
 

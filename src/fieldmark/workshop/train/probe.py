@@ -102,9 +102,10 @@ def fit(
     `rows_at` names a cut whose rows, the engine's output "rows", are kept as well.
     """
     caches, rows, engine_cost = [], [], None
+    weights = weights_digest(network)
     for number in range(views):
         engine, preprocess = look(number)
-        key = extractor_key(network, engine, preprocess)
+        key = extractor_key(network, engine, preprocess, weights)
         cache = view_cache(key, recipe, number)
         wanted = [cache]
         if rows_at is not None:
@@ -136,16 +137,22 @@ def view_cache(extractor: str, recipe: Recipe, number: int, rows_at: str | None 
     return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 
 
-def extractor_key(network: Network, engine: Engine, preprocess: Preprocess) -> str:
-    """What the features of a picture depend on, but for the picture and its view."""
+def weights_digest(network: Network) -> str:
+    """The SHA-256 of the backbone's weights."""
     from hashlib import sha256
 
     digest = sha256()
     for name, tensor in sorted(network.backbone.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def extractor_key(network: Network, engine: Engine, preprocess: Preprocess, weights: str = "") -> str:
+    """What the features of a picture depend on, but for the picture and its view; `weights` is their digest where it
+    is known already."""
     facts = {
         "backbone": network.backbone.name,
-        "weights": digest.hexdigest(),
+        "weights": weights or weights_digest(network),
         "normalise": [network.mean.flatten().tolist(), network.std.flatten().tolist()],
         "engine": [engine.name, engine.precision],
         "preprocess": preprocess.to_json(),

@@ -191,7 +191,7 @@ class Stages:
             )
             found = fit.run()
             self.temperature = self._temperature(lesson)
-        if isinstance(source, Pictures):  # without a linear stage, what cannot be decoded shows only now
+        if isinstance(source, Pictures):  # those that broke while it learned
             self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
         job.journal.write("stage", name=stage.name, **vars(found))
         return found
@@ -244,10 +244,11 @@ class Stages:
         pictures, the others of those for training."""
         caches = self.caches.setdefault(stage.cut, [])
         job, usable = self.job, self.usable
+        weights = probe.weights_digest(self.network)
         for number in range(len(caches), stage.views):
             preprocess = job.preprocess_of(number, stage.views)
             engine = self._prefix_engine(stage.cut, preprocess.size_wh[0], prefix)
-            key = probe.extractor_key(self.network, engine, preprocess)
+            key = probe.extractor_key(self.network, engine, preprocess, weights)
             pairs = zip(usable.keys, usable.samples, strict=True)
             wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
             cache = probe.view_cache(key, self.recipe, number, stage.cut)
