@@ -92,11 +92,34 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     assert same(weights(lesson), weights(again))
 
 
-def test_patience_ends_it_early(tmp_path):
+def test_when_patience_ends_rates_fall_to_nothing_and_it_stops(tmp_path):
     lesson = Line(scores=[0.5, 0.4, 0.3, 0.2, 0.1])
     found = fit(lesson, tmp_path, 200, tune=TuneRecipe(patience=2)).run()
-    assert (found.step, found.best_step) == (30, 10)
+    assert (found.step, found.best_step) == (36, 10)  # a fifth of 30 steps more
     assert "stopped improving" in found.stopped
+    rates = [e["rate"] for e in events(tmp_path) if e["event"] == "train"]
+    assert rates[-1] < 0.1 * rates[29]
+    assert rates[29] > 0.9 * max(rates)
+
+
+def test_a_resumed_cool_down_ends_with_the_same_weights(tmp_path):
+    scores = [0.5, 0.4, 0.3, 0.9]
+    whole, halves = Line(scores=list(scores)), Line(scores=list(scores))
+    tune = TuneRecipe(patience=2)
+    (tmp_path / "whole").mkdir()
+    fit(whole, tmp_path / "whole", 200, tune=tune).run()
+    revisions: list[tuple[int, int]] = []
+    first = fit(
+        halves, tmp_path, tune=tune, file=tmp_path / "c.safetensors", pace=Pace(200, on_revise=revisions.append)
+    )
+    while first.at.step < 33:
+        if first._step() and first.at.step % 10 == 0:
+            first._check()
+    first._save()
+    again = fit(halves, tmp_path, tune=tune, file=tmp_path / "c.safetensors", pace=Pace(200, revisions=revisions))
+    found = again.run()
+    assert (found.step, found.best_step) == (36, 36)
+    assert same(weights(whole), weights(halves))
 
 
 def test_without_validation_the_last_weights_are_taken(tmp_path):

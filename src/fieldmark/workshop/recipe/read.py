@@ -141,7 +141,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tune.views": (0, 64),
     "tune.batch": (2, 4096),
     "tune.accumulate": (1, 1024),
-    "tune.patience": (0, 10_000),
+    "tune.patience": (-1, 10_000),
     "optim.rate": (0, 100),
     "optim.head_factor": (0, 1000),
     "optim.layer_decay": (0.01, 1),

@@ -65,8 +65,9 @@ class TuneRecipe:
 
     `stages`: "head" (pooling and head), "tail" (the last blocks as well), "full" (all). `cut`: after which block the
     tail begins ("auto" = by budget). `epochs`: at most so many over the training pictures in each stage (0 = by
-    budget, or `most_epochs` without one); training stops early after `patience` checks without a better validation
-    score (0 = never). `views` of each picture kept for the tail (0 = by epochs).
+    budget, or `most_epochs` without one). After `patience` checks without a better validation score (0 = never, -1 = 8
+    without a budget, never with one, since that time was given) rates fall to nothing in a few last steps. `views` of
+    each picture kept for the tail (0 = by epochs).
     """
 
     stages: tuple[Stage, ...] = ()
@@ -76,7 +77,7 @@ class TuneRecipe:
     views: int = 0
     batch: int = 32
     accumulate: int = 1
-    patience: int = 8
+    patience: int = -1
     compute: Compute = "auto"
 
 

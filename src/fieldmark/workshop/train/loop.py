@@ -23,6 +23,7 @@ from fieldmark.workshop.train.pace import Pace
 CHECKPOINT_EVERY_S = 30.0
 MOST_ROLLBACKS = 3
 LOWER_RATE = 0.3
+COOL_DOWN = 0.2  # of the steps so far, in which rates fall to nothing when validation has stopped improving
 NOISE = 0.5  # standard errors of the validation score that are no difference
 
 
@@ -54,6 +55,7 @@ class Progress:
     highest: float = -math.inf
     best_step: int = 0
     waited: int = 0
+    cooling: bool = False
     rollbacks: int = 0
     rate: float = 1.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -99,7 +101,7 @@ class Fit:
         self.checked_s = 0.0  # of validation
 
     def run(self) -> Progress:
-        """Train to the end of the pace, or until validation stops improving."""
+        """Train to the end of the pace; soon after validation stops improving, with rates that fall until then."""
         self._restore()
         began = time.monotonic()
         with self.journal.step(self.name) as tick:
@@ -113,7 +115,7 @@ class Fit:
                         self._save()
                 tick(self.at.step, self.pace.steps)
         if not self.at.stopped:
-            self.at.stopped = "planned end"
+            self.at.stopped = "validation stopped improving" if self.at.cooling else "planned end"
         optim.put(self.lesson.module, self.best)
         self._save()
         took = time.monotonic() - began - self.checked_s
@@ -156,7 +158,7 @@ class Fit:
 
     def _check(self) -> None:
         """Score the averaged weights; keep them when they are the best so far, or not surely worse: later weights, at
-        lower rates, are better ones than a few validation pictures can tell. Stop when patience is at its end."""
+        lower rates, are better ones than a few validation pictures can tell. Cool down when patience is at its end."""
         began = time.monotonic()
         own = optim.copy_of(self.lesson.module)
         if self.average is not None:
@@ -170,8 +172,9 @@ class Fit:
             self.best = optim.copy_of(self.lesson.module)
         else:
             self.at.waited += 1
-            if self.tune.patience and self.at.waited >= self.tune.patience:
-                self.at.stopped = "validation stopped improving"
+            if self.at.waited == self.tune.patience and not self.at.cooling:
+                self.at.cooling = True
+                self.pace.end_by(self.at.step, self.at.step + max(1, round(COOL_DOWN * self.at.step)))
         optim.put(self.lesson.module, own)
         row = {"fraction": self.pace.fraction(self.at.step), **(found or {})}
         self.at.history.append({"step": float(self.at.step), **row})

@@ -67,6 +67,11 @@ class Pace:
             if abs(possible - self.steps) > TOLERANCE * max(1, self.steps - step):
                 self._change(step, possible)
 
+    def end_by(self, step: int, steps: int) -> None:
+        """After `step` steps: end after so many in all, unless the end is nearer."""
+        self.most = min(self.most, steps)
+        self._change(step, min(self.steps, steps))
+
     def _change(self, step: int, steps: int) -> None:
         if steps != self.steps:
             self._revise(step, steps)

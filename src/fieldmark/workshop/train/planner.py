@@ -24,6 +24,7 @@ COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
+PATIENCE = 8  # checks, where no budget says when to end
 GUESSED_GPU_COST = 2e-3
 
 
@@ -150,15 +151,21 @@ class Planner:
     def pace(self, stage: StagePlan, most: int) -> Pace:
         """The pace of a stage, of at most `most` steps: by the clock where there is a budget."""
         revisions = self.plan.revisions.setdefault(stage.name, [])
-        if self.replayed or self.job.budget_s is None:
-            return Pace(stage.steps, revisions=revisions)
+        deadline = None
+        if not self.replayed and self.job.budget_s is not None:
+            deadline = plans.deadlines(self.plan.stages, self._end())[stage.name]
 
         def on_revise(revision: Revision) -> None:
             revisions.append(revision)
             self.plan.save(self.path)
 
-        deadline = plans.deadlines(self.plan.stages, self._end())[stage.name]
-        return Pace(stage.steps, deadline, most, (), on_revise)
+        return Pace(stage.steps, deadline, most, tuple(revisions), on_revise)
+
+    def patience(self) -> int:
+        """Checks without a better score until a stage ends early; 0: it does not."""
+        if self.tune.patience >= 0:
+            return self.tune.patience
+        return 0 if self.plan.budget_s is not None else PATIENCE
 
 
 def _differ(a: list[StagePlan], b: list[StagePlan]) -> bool:

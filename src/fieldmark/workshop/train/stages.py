@@ -1,7 +1,7 @@
 """The stages of a training: linear head, tail, whole network, each beginning where the last ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -182,7 +182,7 @@ class Stages:
                 lesson,
                 optimiser,
                 self.planner.pace(stage, lesson.steps_of(recipe.tune.epochs or recipe.tune.most_epochs)),
-                (recipe.optim, recipe.tune),
+                (recipe.optim, replace(recipe.tune, patience=self.planner.patience())),
                 job.journal,
                 autocast=self.bf16,
                 seed=recipe.seed,
