@@ -516,3 +516,36 @@ except PictureError:
 def test_nothing_that_pillow_logs_of_a_strange_picture_reaches_stderr():
     done = subprocess.run([sys.executable, "-c", STRANGE_TIFF], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (7, b"")
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [("squash", (0, 0, 60, 30)), ("crop", (15, 0, 45, 30)), ("pad", (0, -15, 60, 45))],
+)
+def test_what_the_network_sees_of_a_picture(fit, expected):
+    assert pictures.seen_box((60, 30), Preprocess((32, 32), fit)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_the_whole_region_of_an_unpadded_view_is_the_view(fit):
+    image = Image.fromarray(smooth(40, 40, 2))
+    preprocess = Preprocess((24, 24), fit)
+    assert np.array_equal(
+        pictures.resize_region(image, preprocess, (0.0, 0.0, 1.0, 1.0)), pictures.resize(image, preprocess)
+    )
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.sampled_from(["squash", "crop", "pad"]), st.floats(0, 0.9))
+def test_any_region_of_any_picture_is_an_input(width, height, fit, corner):
+    image = Image.new("RGB", (width, height), (10, 20, 30))
+    found = pictures.resize_region(image, Preprocess((8, 8), fit), (corner, 0.9 - corner, corner + 0.1, 1.0 - corner))
+    assert found.shape == (8, 8, 3)
+    assert (found == (10, 20, 30)).all()
+
+
+def test_a_region_is_decoded_sharply(tmp_path):
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encoded(smooth(1600, 1200, 3), "JPEG", quality=95))
+    preprocess, region = Preprocess((64, 64)), (0.25, 0.5, 0.5, 0.75)
+    exact = pictures.resize(pictures.decode(path.read_bytes()), preprocess, (400, 600, 800, 900))
+    assert np.abs(pictures.load(path, preprocess, region).astype(int) - exact).max() <= 6

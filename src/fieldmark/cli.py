@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 BEGUN = time.monotonic()
 FORMATS = ("table", "jsonl", "csv")
 EXISTING = click.Path(path_type=Path)
+GLANCES = click.option(
+    "--glances",
+    type=click.IntRange(1, 2),
+    help="2: look again at the region that decided, for twice the time; default: as the bundle says.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -103,8 +108,9 @@ def train(
 @click.argument("data")
 @click.option("--split", "part", help="train, val, test or all; default: test as recorded at training.")
 @click.option("--out", type=EXISTING, help="Also write report.html and predictions.csv into this new folder.")
+@GLANCES
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON line.")
-def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json: bool) -> None:
+def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances: int | None, as_json: bool) -> None:
     """Score BUNDLE on DATA, with 95 % intervals."""
     from fieldmark.field.runtime import evaluate as run_evaluation
     from fieldmark.field.runtime import load
@@ -112,7 +118,7 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, as_json
     from fieldmark.progress import Reporter
 
     _check_new(out)
-    recogniser = load(bundle)
+    recogniser = load(bundle, glances=glances)
     with ExitStack() as stack:
         report, partial, maps = stack.enter_context(Reporter()), None, None
         if out is not None:
@@ -153,12 +159,13 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
-def predict(bundle: str, paths: tuple[str, ...], top: int, form: str) -> None:
+@GLANCES
+def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: int | None) -> None:
     """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
     from fieldmark.field.runtime import load
     from fieldmark.pictures import expand
 
-    recogniser = load(bundle)
+    recogniser = load(bundle, glances=glances)
     failed = 0
 
     def rows() -> Iterator["Prediction"]:

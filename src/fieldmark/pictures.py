@@ -25,6 +25,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")  # an MPO
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
 GREY = (127, 127, 127)
+Box = tuple[float, float, float, float]  # xyxy
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -204,7 +205,7 @@ def _deep_to_uint8(image: Image.Image) -> Picture:
     return np.asarray(np.clip(np.rint(values * scale), 0, 255), np.uint8)
 
 
-def resize(image: Image.Image, preprocess: Preprocess, box: tuple[float, float, float, float] | None = None) -> Picture:
+def resize(image: Image.Image, preprocess: Preprocess, box: Box | None = None) -> Picture:
     """The RGB picture (or its part `box`, xyxy in pixels) as the network's input, uint8 [H, W, 3]."""
     size_wh, resample = preprocess.size_wh, _RESAMPLE[preprocess.resample]
     if box is not None or preprocess.fit == "squash":
@@ -225,22 +226,53 @@ def _pad(image: Image.Image, size_wh: tuple[int, int], resample: Image.Resamplin
     return canvas
 
 
-def load(source: Path | bytes, preprocess: Preprocess) -> Picture:
-    """A file or its bytes as the network's input, uint8 [H, W, 3]; PictureError when it cannot be used."""
+def resize_region(image: Image.Image, preprocess: Preprocess, region: Box | None) -> Picture:
+    """The picture, or a region of it (xyxy, shares of what the network sees of it), as the network's input."""
+    if region is None:
+        return resize(image, preprocess)
+    box = np.array(seen_box(image.size, preprocess)).reshape(2, 2)
+    corners = box[0] + np.array(region).reshape(2, 2) * (box[1] - box[0])
+    low = np.clip(np.minimum(corners[0], np.array(image.size) - 1.0), 0, None)  # a padded border has nothing to see
+    high = np.clip(np.maximum(corners[1], low + 1.0), None, image.size)
+    return resize(image, preprocess, (float(low[0]), float(low[1]), float(high[0]), float(high[1])))
+
+
+def seen_box(size_wh: tuple[int, int], preprocess: Preprocess) -> Box:
+    """What the network sees of a picture of this size, xyxy in its pixels; beyond them where it is padded."""
+    width, height = size_wh
+    if preprocess.fit == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    in_w, in_h = preprocess.size_wh
+    scale = (max if preprocess.fit == "crop" else min)(in_w / width, in_h / height)
+    left, top = (width - in_w / scale) / 2, (height - in_h / scale) / 2
+    return left, top, width - left, height - top
+
+
+def load(source: Path | bytes, preprocess: Preprocess, region: Box | None = None) -> Picture:
+    """A file or its bytes, or a region of it, as the network's input, uint8 [H, W, 3]; PictureError when it cannot be
+    used."""
     data = source if isinstance(source, bytes) else read_bytes(source)
-    return resize(decode(data, preprocess.size_wh), preprocess)
+    return resize_region(decode(data, _enough(preprocess, region)), preprocess, region)
 
 
-def from_array(array: NDArray[np.generic], preprocess: Preprocess) -> Picture:
+def _enough(preprocess: Preprocess, region: Box | None) -> tuple[int, int]:
+    """The size that a whole picture must be decoded at for a region of it to be sharp."""
+    width, height = preprocess.size_wh
+    if region is None:
+        return width, height
+    return round(width / (region[2] - region[0])), round(height / (region[3] - region[1]))
+
+
+def from_array(array: NDArray[np.generic], preprocess: Preprocess, region: Box | None = None) -> Picture:
     """A picture already in memory (uint8 [H, W], [H, W, 3] or [H, W, 4]) as the network's input."""
-    return resize(array_to_image(array), preprocess)
+    return resize_region(array_to_image(array), preprocess, region)
 
 
-def from_image(image: Image.Image, preprocess: Preprocess) -> Picture:
+def from_image(image: Image.Image, preprocess: Preprocess, region: Box | None = None) -> Picture:
     """A Pillow picture as the network's input; turned as its EXIF says, like a file."""
     _check_size(image.size)
     try:
-        return resize(to_rgb(_upright(image)), preprocess)
+        return resize_region(to_rgb(_upright(image)), preprocess, region)
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fieldmark.field.explain.evidence import OUTPUTS
 from fieldmark.field.report import mistakes, worst
+from fieldmark.field.runtime.evidence import OUTPUTS
 from fieldmark.field.tasks import get_task
 from fieldmark.types import Prediction, Preprocess, Sample, Score
 

@@ -1,6 +1,8 @@
 """Where a recogniser looked: class evidence over the picture."""
 
-from .evidence import Explanation, Question, class_evidence, explain_picture
+from fieldmark.field.runtime.evidence import class_evidence
+
+from .evidence import Explanation, Question, explain_picture
 from .faithfulness import check_maps
 from .overlay import draw_overlay, place_map
 

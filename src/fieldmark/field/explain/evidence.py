@@ -1,12 +1,4 @@
-"""Class evidence: how much each position adds to a logit, exact for a linear head.
-
-L classes, K attention maps, F features, D = K * F, h x w positions.
-
-The head pools `pooled_k = sum_position attention_k * features`, maps it to the embedding value by value (identity, or
-a power), and is linear from there. With `gain = embedding / pooled`, the logit of class c without its bias is
-`sum_position sum_k attention_k * ((W_ck * gain_k) . features)`: its terms are the evidence (for gain 1 this is the
-class activation map of Zhou et al. 2016).
-"""
+"""Class evidence for one picture: how much each position adds to a logit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldmark.errors import PictureError, UsageError, unknown_name
+from fieldmark.field.runtime.evidence import OUTPUTS, class_evidence
 from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source, name_of
 from fieldmark.types import Prediction
 
-OUTPUTS = ("logits", "attention", "embedding", "features")
 Array = NDArray[np.float32]
 
 
@@ -54,17 +46,6 @@ class Explanation:
     against: str | None
     evidence: Array
     attention: Array
-
-
-def class_evidence(attention: Array, embedding: Array, features: Array, weights: Array) -> Array:
-    """Evidence [h, w]; its sum is `weights . embedding`.
-
-    attention [K, h, w], embedding [D], features [F, h, w], weights [D] (a row of the head, or a combination of rows).
-    """
-    pooled = np.einsum("khw,fhw->kf", attention, features)
-    gain = np.divide(embedding.reshape(pooled.shape), pooled, out=np.zeros_like(pooled), where=np.abs(pooled) > 1e-12)
-    scaled = weights.reshape(pooled.shape) * gain  # [K, F]
-    return np.asarray(np.einsum("khw,kf,fhw->hw", attention, scaled, features, optimize=True), np.float32)
 
 
 def explain_picture(recogniser: Recogniser, source: Source, question: Question = Question()) -> Explanation:

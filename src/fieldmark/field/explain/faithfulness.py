@@ -16,7 +16,8 @@ from PIL import Image, ImageFilter
 from fieldmark.errors import PictureError
 from fieldmark.field.evaluate.classification import softmax
 from fieldmark.field.evaluate.intervals import mean_interval, paired_interval
-from fieldmark.field.explain.evidence import OUTPUTS, Question, explain_picture
+from fieldmark.field.explain.evidence import Question, explain_picture
+from fieldmark.field.runtime.evidence import OUTPUTS
 from fieldmark.field.runtime.recogniser import Recogniser, Source, load_source
 from fieldmark.pictures import decode, read_bytes
 from fieldmark.types import Picture, Sample

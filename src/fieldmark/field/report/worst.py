@@ -8,8 +8,8 @@ from PIL import Image
 from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.field.explain import Question, draw_overlay, explain_picture
-from fieldmark.field.explain.evidence import OUTPUTS
 from fieldmark.field.runtime.evaluation import Evaluation
+from fieldmark.field.runtime.evidence import OUTPUTS
 from fieldmark.field.runtime.recogniser import Recogniser
 from fieldmark.types import Picture, Prediction, Sample
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from .careful import CarefulEngine
 from .checked import CheckedEngine, compile_checked
 from .engine import ENGINES, PRECISIONS, Arrays, Engine, compiling
 from .facts import check_facts
-from .stream import Seen, stream
+from .glance import Glances, Region, second_look
+from .stream import Look, Seen, see, stream
 
 Source = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image | Unusable
 
@@ -35,7 +37,9 @@ TAKEN = "a path, bytes, a uint8 array [H, W, 3] or a Pillow picture"
 class Recogniser:
     """A loaded bundle. `predict(one)` gives one Prediction; `predict(list or folder)` gives an iterator of them."""
 
-    def __init__(self, bundle: Bundle, precision: str = "auto", engine: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, precision: str = "auto", engine: str = "auto", glances: int | None = None
+    ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(unknown_name("precision", str(precision), PRECISIONS))
         if engine not in ("auto", *ENGINES):
@@ -46,10 +50,16 @@ class Recogniser:
             check_facts(bundle.facts)
             self.facts = TaskFacts.from_bundle(bundle.facts)
             self.preprocess = Preprocess.from_json(bundle.facts["preprocess"])
+            self.glances = Glances.from_bundle(bundle.facts)
         except (AttributeError, LookupError, TypeError, ValueError, UsageError) as error:
             raise BundleError(
                 f"{bundle.path}: {bundles.FACTS} holds a value that is not valid ({error}); copy the bundle again"
             ) from error
+        if glances not in (None, 1, 2):
+            raise UsageError(f"glances must be 1 or 2, not {glances!r}")
+        self.glances = replace(self.glances, count=glances or self.glances.count)
+        if self.glances.count == 2:
+            self.facts = replace(self.facts, temperature=self.glances.temperature)
         self._precision = bundle.facts.get("precision", "auto") if precision == "auto" else precision
         self._engine_name = engine
         self._engine: Engine | None = None
@@ -127,17 +137,28 @@ class Recogniser:
         self, sources: Iterable[Source], outputs: Sequence[str], workers: int | None = None
     ) -> Iterator[Seen[Source]]:
         """The network's raw outputs for each source, in order."""
-        for seen in stream(self.engine, sources, partial(load_source, preprocess=self.preprocess), outputs, workers):
+        load = partial(load_source, preprocess=self.preprocess)
+        for seen in stream(self.engine, sources, load, outputs, workers, self._look()):
             valid = all(np.isfinite(values).all() for values in seen.outputs.values())
             yield seen if valid else Seen(seen.item, {}, NO_NUMBERS)
 
+    def _look(self) -> Look[Source]:
+        if self.glances.count == 1:
+            return see
 
-def load_source(source: Source, preprocess: Preprocess) -> Picture:
-    """Any source as the network's input, uint8 [H, W, 3]; PictureError when it cannot be used."""
+        def load_region(source: Source, region: Region) -> Picture:
+            return load_source(source, self.preprocess, region)
+
+        return second_look(self.glances, self.head_weights, load_region)
+
+
+def load_source(source: Source, preprocess: Preprocess, region: Region | None = None) -> Picture:
+    """Any source, or a region of what the network sees of it, as the network's input, uint8 [H, W, 3]; PictureError
+    when it cannot be used."""
     if isinstance(source, np.ndarray):
-        return pictures.from_array(source, preprocess)
+        return pictures.from_array(source, preprocess, region)
     if isinstance(source, Image.Image):
-        return pictures.from_image(source, preprocess)
+        return pictures.from_image(source, preprocess, region)
     if isinstance(source, Unusable):
         raise PictureError(source.reason)
     if isinstance(source, (bytearray, memoryview)):
@@ -146,7 +167,7 @@ def load_source(source: Source, preprocess: Preprocess) -> Picture:
         raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
     if source == "":
         raise PictureError("the name is empty")
-    return pictures.load(Path(source) if isinstance(source, str) else source, preprocess)
+    return pictures.load(Path(source) if isinstance(source, str) else source, preprocess, region)
 
 
 def name_of(source: Source) -> str:
@@ -156,9 +177,12 @@ def name_of(source: Source) -> str:
     return str(source) if isinstance(source, (str, Path)) else ""
 
 
-def load(place: str | Path, precision: str = "auto", engine: str = "auto") -> Recogniser:
-    """Load a bundle (folder, RUN or `*.fieldmark`), verified; BundleError when it must not be used."""
-    return Recogniser(bundles.load(place), precision, engine)
+def load(place: str | Path, precision: str = "auto", engine: str = "auto", glances: int | None = None) -> Recogniser:
+    """Load a bundle (folder, RUN or `*.fieldmark`), verified; BundleError when it must not be used.
+
+    `glances`: 2 looks at every picture again, at the region that decided; None is what the bundle says.
+    """
+    return Recogniser(bundles.load(place), precision, engine, glances)
 
 
 def collect(seen: Sequence[Arrays]) -> Arrays:
