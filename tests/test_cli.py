@@ -288,6 +288,12 @@ def test_predict_jsonl_has_one_row_a_picture_in_order(ask, run, two):
     assert rows[3] == rows[0]
 
 
+def test_a_second_glance_is_asked_for_on_the_command_line(ask, run, two):
+    once, twice = (ask("predict", run[1].run, *two, "--format", "jsonl", *more) for more in ((), ("--glances", "2")))
+    assert [json.loads(row)["path"] for row in twice.out.splitlines()] == [str(p) for p in two]
+    assert once.out != twice.out
+
+
 def test_predict_csv_and_table(ask, run, two):
     good, broken = two
     answer = ask("predict", run[1].bundle, good, broken, "--format", "csv", "--top", "4")

@@ -73,7 +73,14 @@ def test_the_smallest_pictures_have_views(size_wh):
 
 @pytest.mark.parametrize(
     ("side", "first", "last", "done", "expected"),
-    [(288, 0.78, 0.78, 0.3, 224), (288, 0.55, 1.0, 0.0, 160), (288, 0.5, 1.0, 1.0, 288), (96, 0.5, 0.5, 0.5, 96)],
+    [
+        (288, 0.0, 0.0, 0.5, 288),
+        (288, 0.78, 0.0, 1.0, 224),
+        (288, 0.78, 0.78, 0.3, 224),
+        (288, 0.55, 1.0, 0.0, 160),
+        (288, 0.5, 1.0, 1.0, 288),
+        (96, 0.5, 0.5, 0.5, 96),
+    ],
 )
 def test_views_are_smaller_than_the_input_by_the_recipe(side, first, last, done, expected):
     assert view_side(side, AugmentRecipe(size=first, size_end=last), done) == expected

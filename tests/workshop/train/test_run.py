@@ -15,7 +15,7 @@ import pytest
 
 from fieldmark import bundle as bundles
 from fieldmark.errors import DataError, FieldmarkError, UsageError, WeightsError
-from fieldmark.field.runtime import load
+from fieldmark.field.runtime import evaluate, load
 from fieldmark.progress import SENTENCE
 from fieldmark.workshop.train import run as run_room
 from fieldmark.workshop.train import stages as stages_room
@@ -118,6 +118,20 @@ def test_the_bundle_scores_what_training_said(run):
     assert facts["scores"]["test"] == json.loads(json.dumps(result.scores["test"]))
     assert facts["classes"] == sorted(COLOURS)
     assert facts["recipe"] == json.loads((result.run / "recipe.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("asked", "counts"), [(0, {1, 2}), (2, {2})])
+def test_glances_are_chosen_on_validation_or_as_asked_and_remembered(run, tmp_path, asked, counts):
+    data, _ = run
+    result = tiny_train(data, tmp_path / "run", f"decide.glances={asked}")
+    chosen = bundles.load(result.run).facts["glances"]
+    assert chosen["count"] in counts
+    assert set(chosen["val_accuracy"]) == {"one", "two"}
+    recogniser = load(result.run)
+    assert recogniser.glances.count == chosen["count"]
+    if chosen["count"] == 2:
+        assert recogniser.facts.temperature == chosen["temperature"]
+    assert evaluate(recogniser, data).scores == result.scores["test"]
 
 
 def test_the_bundle_does_not_tell_where_it_was_made(run):

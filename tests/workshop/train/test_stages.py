@@ -142,6 +142,20 @@ def test_a_budget_is_planned_and_kept_as_a_table(data, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("many", "size"), [(0.0, 1.0), (1e9, 0.78)])
+def test_views_are_as_large_as_the_input_where_there_is_time_for_many_epochs(data, tmp_path, monkeypatch, many, size):
+    from fieldmark.workshop.train import planner
+
+    monkeypatch.setattr(planner, "MANY_EPOCHS", many)
+    settings = ("picture.size=160", "tune.cut=maxpool", "tune.epochs=0.5", "tune.views=3")
+    tiny_train(data, tmp_path / "run", *settings, recipe="standard", budget="100s")
+    plan = Plan.load(tmp_path / "run" / "plan.json")
+    assert plan is not None
+    assert plan.view_size == size
+    whole = tiny_train(data, tmp_path / "asked", *settings, f"augment.size={size}", recipe="standard", budget="100s")
+    assert bundle_bytes(whole.bundle)["model.onnx"] == bundle_bytes(tmp_path / "run" / "bundle")["model.onnx"]
+
+
 def test_a_budget_too_short_for_anything_says_what_is_needed(data, tmp_path):
     with pytest.raises(UsageError, match=r"too short .* give at least \d+ s"):
         tiny_train(data, tmp_path / "run", recipe="standard", budget="1s")
@@ -250,10 +264,10 @@ def go(count):
 cache.trim_cache = functools.partial(cache.trim_cache, limit_bytes=40_000_000)
 go(20)
 go(25)
-free = 150_000_000
-assert 8 * 0.7 * 3 * 200 * ROW_BYTES > 2 * free
+free = 200_000_000
+assert 8 * 0.7 * 3 * 280 * ROW_BYTES > 2 * free
 resource.setrlimit(resource.RLIMIT_DATA, (used() + free, -1))
-go(200)
+go(280)
 """
 
 
@@ -261,7 +275,7 @@ def test_rows_larger_than_memory_and_cache_are_learned_from(tmp_path):
     words = [sys.executable, "-c", LIMITED, str(tmp_path)]
     found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=300)
     assert found.returncode == 0, found.stderr
-    (stage,) = bundles.load(tmp_path / "run 200" / "bundle").facts["learning"]
+    (stage,) = bundles.load(tmp_path / "run 280" / "bundle").facts["learning"]
     assert stage["views"] == 8
 
 

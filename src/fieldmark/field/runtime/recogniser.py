@@ -58,7 +58,7 @@ class Recogniser:
         if glances not in (None, 1, 2):
             raise UsageError(f"glances must be 1 or 2, not {glances!r}")
         self.glances = replace(self.glances, count=glances or self.glances.count)
-        if self.glances.count == 2:
+        if self.glances.count == 2 and self.glances.temperature is not None:
             self.facts = replace(self.facts, temperature=self.glances.temperature)
         self._precision = bundle.facts.get("precision", "auto") if precision == "auto" else precision
         self._engine_name = engine

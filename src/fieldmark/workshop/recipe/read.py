@@ -153,8 +153,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "regularise.dropout": (0, 0.95),
     "regularise.drop_path": (0, 0.95),
     "regularise.apart": (0, 1000),
-    "augment.size": (0.25, 1),
-    "augment.size_end": (0.25, 1),
+    "augment.size": (0, 1),
+    "augment.size_end": (0, 1),
     "augment.crop": (0.01, 1),
     "augment.rotate": (0, 180),
     "augment.colour": (0, 1),
@@ -165,6 +165,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "augment.mixup_alpha": (0.01, 10),
     "augment.cutmix": (0, 1),
     "decide.unsure_below": (0, 1),
+    "decide.glances": (0, 2),
     "bundle.calibration": (0, 4096),
 }
 
@@ -191,6 +192,8 @@ def check(recipe: Recipe) -> Recipe:
         raise UsageError("probe.power takes numbers above 0 and up to 1, such as 0.5,1")
     if recipe.picture.size and recipe.picture.size < 16:
         raise UsageError(f"picture.size must be 0 (by backbone) or at least 16, not {recipe.picture.size}")
+    if any(0 < share < 0.25 for share in (recipe.augment.size, recipe.augment.size_end)):
+        raise UsageError("augment.size and augment.size_end must be 0 (by the plan) or at least 0.25")
     if not 0 <= recipe.seed < 2**63:
         raise UsageError(f"the seed must be between 0 and 2^63 - 1, not {recipe.seed}")
     if not recipe.probe.on and not recipe.tune.stages:

@@ -114,17 +114,18 @@ class RegulariseRecipe:
 class AugmentRecipe:
     """Augmented views.
 
-    `size` and `size_end`: the side of views as a share of the input's, at the beginning and at the end (progressive
-    resolution; Howard 2018). What a crop shows is larger than in the whole picture, so that smaller views teach the
-    scales of prediction (Touvron et al. 2019) and cost less; views of small inputs keep their size.
+    `size` and `size_end`: the side of views as a share of the input's, at the beginning (0 = by time: whole where there
+    is time for many epochs, else 0.78) and at the end (0 = the same; progressive resolution, Howard 2018). What a crop
+    shows is larger than in the whole picture, so that smaller views teach the scales of prediction (Touvron et al.
+    2019) and cost less; views of small inputs keep their size.
     `crop`: the smallest part of the picture's area kept; `flip`, `flip_vertical`: mirroring, half of the time;
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended.
     """
 
-    size: float = 0.78
-    size_end: float = 0.78
+    size: float = 0.0
+    size_end: float = 0.0
     crop: float = 0.35
     flip: bool = True
     flip_vertical: bool = False
@@ -141,9 +142,11 @@ class AugmentRecipe:
 
 @dataclass(frozen=True)
 class DecideRecipe:
-    """A prediction is "unsure" when its calibrated probability is below `unsure_below`."""
+    """A prediction is "unsure" when its calibrated probability is below `unsure_below`. `glances` at each picture: 1, 2
+    (the second at the region that decided, for twice the time), or 0: two where that is better on validation."""
 
     unsure_below: float = 0.5
+    glances: int = 1
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def view(data: bytes, digest: bytes, number: int, seed: int, preprocess: Preproc
 
 def view_side(side: int, recipe: AugmentRecipe, done: float) -> int:
     """The side of views, in pixels, for an input of `side`, when so much of the training (0..1) is done."""
-    share = recipe.size + (recipe.size_end - recipe.size) * done
+    first = recipe.size or 1.0
+    share = first + ((recipe.size_end or first) - first) * done
     return side if side < LEAST_SCALED else min(side, max(SIDE_STEP, SIDE_STEP * round(share * side / SIDE_STEP)))
 
 

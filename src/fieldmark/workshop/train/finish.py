@@ -21,6 +21,7 @@ from fieldmark.pictures import read_bytes
 from fieldmark.types import Sample
 from fieldmark.workshop.export import Parity, check_parity, with_notes
 from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
+from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.job import Job
 from fieldmark.workshop.train.planner import COMPARED
@@ -48,6 +49,10 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
         }
         bundles.save(partial, facts, files)
     recogniser = load(partial)
+    facts["glances"] = _glances(job, recogniser, [s for s in samples if s.split == "val"])
+    if facts["glances"] is not None:
+        bundles.save(partial, facts, files)
+        recogniser = load(partial)
     evaluations = []
     for name, part in (("val", [s for s in samples if s.split == "val"]), ("test", job.index.part("test"))):
         if part:
@@ -87,6 +92,30 @@ def _score(job: Job, recogniser: Recogniser, samples: tuple[Sample, ...], name: 
         except DataError as error:
             job.journal.write("unscored", part=name, reason=str(error))
             return []
+
+
+def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[str, Any] | None:
+    """How many glances the recipe asks for or validation speaks for, with the temperature of their joined logits; None
+    for one, without a question."""
+    wanted = job.recipe.decide.glances
+    if wanted == 1:
+        return None
+    task = Classify(job.classes)
+    scores = {}
+    for count in (1, 2):
+        looking = Recogniser(recogniser.bundle, glances=count)
+        with job.journal.step(f"{count} of 2 glances on val") as tick:
+            seen = []
+            for found in looking.run((s.path for s in samples), ("logits",)):
+                seen.append(found)
+                tick(len(seen), len(samples))
+        usable = [(s, f.outputs["logits"]) for s, f in zip(samples, seen, strict=True) if f.error is None]
+        if not usable:
+            return {"count": wanted or 1}
+        scores[count] = task.score(np.stack([row for _, row in usable]), task.targets([s for s, _ in usable]))
+    chosen = wanted or (2 if task.better(scores[2], scores[1], len(samples)) else 1)
+    accuracy = {"one": scores[1]["accuracy"], "two": scores[2]["accuracy"]}
+    return {"count": chosen, "temperature": scores[2]["temperature"], "val_accuracy": accuracy}
 
 
 def _compare(job: Job, before: bytes, after: Evaluation) -> dict[str, Any]:

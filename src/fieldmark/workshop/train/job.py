@@ -19,7 +19,7 @@ from fieldmark.errors import UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network, create_backbone
-from fieldmark.workshop.recipe import Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.recipe import AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
 from fieldmark.workshop.train.augment import PLAIN, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
@@ -33,7 +33,7 @@ ENGINE_BYTES_A_PIXEL = 1_000  # of the input, with the pictures that are compute
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that one training works with."""
+    """Everything that one training works with. `view_size`: what its plan decides where the recipe leaves that open."""
 
     recipe: Recipe
     index: Index
@@ -45,6 +45,13 @@ class Job:
     journal: Journal
     begun: float  # on the clock of time.monotonic()
     budget_s: float | None = None
+    view_size: float = 1.0
+
+    @property
+    def augment(self) -> AugmentRecipe:
+        """The recipe's, with the size of views that it leaves open."""
+        recipe = self.recipe.augment
+        return replace(recipe, size=recipe.size or self.view_size)
 
     def preprocess_of(self, view: int, views: int = 1) -> Preprocess:
         """How view number `view` of so many is made: the plain one as at prediction, later ones in later sizes."""
@@ -53,15 +60,15 @@ class Job:
     def preprocess_at(self, done: float) -> Preprocess:
         """How views are made when so much of the training (0..1) is done."""
         side = self.network.backbone.size
-        wanted = view_side(side, self.recipe.augment, min(1.0, done))
+        wanted = view_side(side, self.augment, min(1.0, done))
         side = wanted if self.scalable else side
         return replace(self.preprocess, size_wh=(side, side))
 
     @cached_property
     def scalable(self) -> bool:
         """Whether the network takes views of other sizes."""
-        recipe, backbone = self.recipe.augment, self.network.backbone
-        sides = {view_side(backbone.size, recipe, done) for done in (0.0, 1.0)} - {backbone.size}
+        backbone = self.network.backbone
+        sides = {view_side(backbone.size, self.augment, done) for done in (0.0, 1.0)} - {backbone.size}
         return all(backbone.takes(side) for side in sides)
 
     def elapsed(self) -> float:

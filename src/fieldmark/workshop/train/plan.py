@@ -60,6 +60,7 @@ class Plan:
     identity: str = ""  # of the recipe and the pictures that it was made for
     stages: list[StagePlan] = field(default_factory=list)
     revisions: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    view_size: float = 1.0  # of augmented views at the beginning, as a share of the input's side
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -92,6 +93,8 @@ class Plan:
             raise ValueError("a number of views is impossible")
         if not all(isinstance(n, int) and 0 <= n <= MOST_STEPS for n in (*steps, *(s.steps for s in self.stages))):
             raise ValueError("a number of steps is impossible")
+        if not isinstance(self.view_size, (int, float)) or not 0 < self.view_size <= 1:
+            raise ValueError("its size of views is impossible")
         names = [s.name for s in self.stages]
         if not set(names) <= set(STAGES) or len(set(names)) < len(names) or not set(self.revisions) <= set(STAGES):
             raise ValueError("it has other stages than there are")

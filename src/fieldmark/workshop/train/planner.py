@@ -24,12 +24,15 @@ COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
+VIEW_SIZES = (1.0, 0.78)  # of the input's side, the first where there is time for so many epochs (docs/experiments.md)
+MANY_EPOCHS = 20.0
 PATIENCE = 8  # checks, where no budget says when to end
 GUESSED_GPU_COST = 2e-3
 
 
 class Planner:
-    """The plan of one run, in RUN/plan.json; that of an earlier run that goes on is `replayed` as it was."""
+    """The plan of one run, in RUN/plan.json; that of an earlier run that goes on is `replayed` as it was. `job` is the
+    one given, with the size of views that the plan decides."""
 
     def __init__(
         self, job: Job, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool, identity: str
@@ -46,27 +49,39 @@ class Planner:
         else:
             self.plan = earlier
             self._check_earlier(earlier, cuttable)
+            self.job = replace(job, view_size=earlier.view_size)
             self._say("plan, as begun", earlier)
 
     def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
+        costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
+        for size in VIEW_SIZES:
+            self.job = replace(self.job, view_size=size)
+            self.costs = replace(costs, area=self._area())
+            plan = self._plan()
+            if self.job.recipe.augment.size or plan.budget_s is None:
+                break
+            if plan.stages and plan.stages[-1].epochs >= MANY_EPOCHS:
+                break
+        if plan.budget_s is not None:
+            needed = self.job.elapsed() + plan.probe_s + plan.finish_s
+            if plan.budget_s < needed:
+                raise UsageError(
+                    f"a budget of {plan.budget_s:.0f} s is too short for this data on this machine; "
+                    f"give at least {needed * SLACK:.0f} s"
+                )
+        plan.save(self.path)
+        self._say("plan", plan)
+        return plan
+
+    def _plan(self) -> Plan:
         job = self.job
-        self.costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
         finish_s, probe_s, per_view = self._finish_s(), *self._probe_s()
         spare = None if job.budget_s is None else job.budget_s * (1 - MARGIN) - job.elapsed() - finish_s - probe_s
         views = plans.fitting_views(self._probe_views(), per_view, spare if not job.recipe.probe.views else None)
-        plan = Plan(job.budget_s, probe_s + views * per_view, finish_s, views, self.identity)
-        left = None
-        if job.budget_s is not None:
-            needed = job.elapsed() + plan.probe_s + plan.finish_s
-            if job.budget_s < needed:
-                raise UsageError(
-                    f"a budget of {job.budget_s:.0f} s is too short for this data on this machine; "
-                    f"give at least {needed * SLACK:.0f} s"
-                )
-            left = job.budget_s * (1 - MARGIN) - needed
+        probe_s += views * per_view
+        plan = Plan(job.budget_s, probe_s, finish_s, views, self.identity, view_size=job.view_size)
+        left = None if spare is None else max(0.0, spare - views * per_view)
         plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
-        plan.save(self.path)
-        self._say("plan", plan)
         return plan
 
     def _say(self, word: str, plan: Plan) -> None:
@@ -96,9 +111,9 @@ class Planner:
 
     def _costs(self, engine_cost: float, cuttable: Cuttable | None, bf16: bool) -> Costs:
         if cuttable is not None and cuttable.names and self.job.device.type == "cpu":
-            return replace(profile(cuttable, self.job.network.backbone.size, engine_cost, bf16), area=self._area())
+            return profile(cuttable, self.job.network.backbone.size, engine_cost, bf16)
         whole = GUESSED_GPU_COST if self.job.device.type == "cuda" else 3 * engine_cost
-        return Costs(engine_cost, whole, area=self._area())
+        return Costs(engine_cost, whole)
 
     def _area(self) -> float:
         """Of augmented views on average, as a share of the plain picture's."""
@@ -115,6 +130,9 @@ class Planner:
 
     def _finish_s(self) -> float:
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
+        glances = self.job.recipe.decide.glances
+        scored *= glances or 2
+        scored += 0 if glances == 1 else 3 * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
         return FINISH_S + self.costs.engine * (scored + compared + FRAMES * self.maps_checked())
 

@@ -107,7 +107,9 @@ def train(
 
 def _work(job: Job) -> tuple[list[Evaluation], int]:
     """Learn, export, score and report; the evaluations of val and test, and how many pictures were left out."""
-    learned = Stages(job).run()
+    stages = Stages(job)
+    learned = stages.run()
+    job = stages.job  # with what its plan decided
     with atomic_folder(job.run / "bundle") as partial:
         evaluations = write_bundle(job, partial, learned)
     for left in job.run.glob("checkpoint-*.safetensors"):

@@ -78,6 +78,7 @@ class Stages:
                     "another backbone"
                 ) from error
         self.planner = Planner(job, self.usable, engine, self.cuttable, self.bf16, self.identity)
+        self.job = self.planner.job
         if self.recipe.probe.on:
             self._probe(engine)
             self.planner.revise(self.fitted.engine_cost if self.fitted else None)
