@@ -1,6 +1,7 @@
 """The command line is a contract: words, keys, exit statuses, one line on standard error for a user's mistake."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from fieldmark.__main__ import main
+from tests.making import write_picture
 from tests.training import BACKBONE, COLOURS, TINY, coloured, draw, trained
 
 ROOT = Path(__file__).parents[1]
@@ -249,7 +251,9 @@ def test_a_full_disk_is_one_line(ask, run, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(run, tmp_path):
-    child = process("train", run[0], "--out", tmp_path / "run", *LEARN, "--set", "probe.views=60")
+    heeded = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
+    words = ("train", run[0], "--out", tmp_path / "run", *LEARN, "--set", "probe.views=60")
+    child = process(*words, preexec_fn=heeded)
     seen = ""
     for raw in child.stderr:
         seen += raw.decode()
@@ -289,9 +293,13 @@ def test_predict_jsonl_has_one_row_a_picture_in_order(ask, run, two):
 
 
 def test_a_second_glance_is_asked_for_on_the_command_line(ask, run, two):
-    once, twice = (ask("predict", run[1].run, *two, "--format", "jsonl", *more) for more in ((), ("--glances", "2")))
-    assert [json.loads(row)["path"] for row in twice.out.splitlines()] == [str(p) for p in two]
-    assert once.out != twice.out
+    unlike = write_picture(two[0].parent / "unlike.png", 3, (90, 60))  # so that no probability is 1
+    words = ("predict", run[1].run, unlike, *two, "--format", "jsonl")
+    once, twice = (
+        [json.loads(row) for row in ask(*words, *more).out.splitlines()] for more in ((), ("--glances", "2"))
+    )
+    assert [row["path"] for row in twice] == [str(p) for p in (unlike, *two)]
+    assert once[0]["labels"] != twice[0]["labels"]
 
 
 def test_predict_csv_and_table(ask, run, two):

@@ -46,7 +46,9 @@ class Pace:
     def fraction(self, step: int) -> float:
         """The share of the schedule, 0..1, that is done before `step`."""
         segment = next(s for s in reversed(self._segments) if s.step <= step)
-        left = max(1, segment.steps - segment.step)
+        if step >= segment.steps:
+            return 1.0
+        left = segment.steps - segment.step
         return min(1.0, segment.fraction + (1 - segment.fraction) * (step - segment.step) / left)
 
     def look(self, step: int) -> None:
