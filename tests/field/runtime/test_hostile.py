@@ -225,9 +225,11 @@ def test_a_network_that_is_not_what_the_facts_say_is_refused(tmp_path, facts, mo
     ],
 )
 def test_head_weights_that_do_not_fit_are_one_sentence(tmp_path, weights):
-    recogniser = Recogniser(bundles.load(forged(tmp_path, weights=weights)))
+    made = bundles.load(forged(tmp_path, weights=weights))
     with pytest.raises(BundleError, match=r"head|do not fit"):
-        explain_picture(recogniser, PICTURE)
+        explain_picture(Recogniser(made), PICTURE)
+    with pytest.raises(BundleError, match=r"head|do not fit"):
+        Recogniser(made, glances=2).predict(PICTURE)
 
 
 def test_logits_that_are_no_numbers_are_an_error_of_the_picture(tmp_path):

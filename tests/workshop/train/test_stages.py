@@ -154,6 +154,9 @@ def test_views_are_as_large_as_the_input_where_there_is_time_for_many_epochs(dat
     assert plan.view_size == size
     whole = tiny_train(data, tmp_path / "asked", *settings, f"augment.size={size}", recipe="standard", budget="100s")
     assert bundle_bytes(whole.bundle)["model.onnx"] == bundle_bytes(tmp_path / "run" / "bundle")["model.onnx"]
+    asked = Plan.load(tmp_path / "asked" / "plan.json")
+    assert asked is not None
+    assert asked.view_size == size
 
 
 def test_a_budget_too_short_for_anything_says_what_is_needed(data, tmp_path):

@@ -1,13 +1,12 @@
 """Class evidence for one picture: how much each position adds to a logit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldmark.errors import PictureError, UsageError, unknown_name
-from fieldmark.field.runtime.evidence import OUTPUTS, class_evidence
+from fieldmark.field.runtime.evidence import OUTPUTS
 from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source, name_of
 from fieldmark.types import Prediction
 
@@ -57,19 +56,9 @@ def explain_picture(recogniser: Recogniser, source: Source, question: Question =
     prediction = recogniser.task.predict([name_of(source)], outputs, recogniser.facts)[0]
     best = _best(outputs["logits"][0], recogniser.classes, question)
     asked = question.class_weights(recogniser.classes, best)
-    weights = asked @ recogniser.head_weights
-    _check_shapes(recogniser, outputs, weights)
-    evidence = class_evidence(outputs["attention"][0], outputs["embedding"][0], outputs["features"][0], weights)
+    evidence = recogniser.evidence({name: values[0] for name, values in outputs.items()}, asked)
     label = question.label or recogniser.classes[best]
     return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
-
-
-def _check_shapes(recogniser: Recogniser, outputs: Mapping[str, Array], weights: Array) -> None:
-    """BundleError where the network's outputs do not fit each other or the head."""
-    attention, features = outputs["attention"][0], outputs["features"][0]
-    fits = attention.ndim == features.ndim == 3 and attention.shape[1:] == features.shape[1:]
-    if not fits or not outputs["embedding"][0].shape == weights.shape == (len(attention) * len(features),):
-        raise recogniser.unfit("its network's outputs do not fit each other or the head's weights")
 
 
 def _best(logits: Array, classes: tuple[str, ...], question: Question) -> int:

@@ -23,6 +23,7 @@ from fieldmark.types import Picture, Prediction, Preprocess
 from .careful import CarefulEngine
 from .checked import CheckedEngine, compile_checked
 from .engine import ENGINES, PRECISIONS, Arrays, Engine, compiling
+from .evidence import class_evidence
 from .facts import check_facts
 from .glance import Glances, Region, second_look
 from .stream import Look, Seen, see, stream
@@ -107,6 +108,16 @@ class Recogniser:
             raise self.unfit(f"head.weight in {bundles.WEIGHTS} does not fit the classes")
         return weights
 
+    def evidence(self, outputs: Arrays, asked: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class evidence [h, w] of one picture, from its `evidence.OUTPUTS`, for the combination `asked` [L] of logits;
+        BundleError where the network's outputs do not fit each other or the head."""
+        attention, features, embedding = (outputs[name] for name in ("attention", "features", "embedding"))
+        weights = asked @ self.head_weights
+        fits = attention.ndim == features.ndim == 3 and attention.shape[1:] == features.shape[1:]
+        if not fits or not embedding.shape == weights.shape == (len(attention) * len(features),):
+            raise self.unfit("its network's outputs do not fit each other or the head's weights")
+        return class_evidence(attention, embedding, features, weights)
+
     def unfit(self, what: str) -> BundleError:
         """The error for a bundle whose files do not fit each other."""
         return BundleError(f"{self.bundle.path}: {what}; copy the bundle again or train it anew")
@@ -149,7 +160,7 @@ class Recogniser:
         def load_region(source: Source, region: Region) -> Picture:
             return load_source(source, self.preprocess, region)
 
-        return second_look(self.glances, self.head_weights, load_region)
+        return second_look(self.glances, self.evidence, load_region)
 
 
 def load_source(source: Source, preprocess: Preprocess, region: Region | None = None) -> Picture:

@@ -103,7 +103,7 @@ def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[st
     task = Classify(job.classes)
     scores = {}
     for count in (1, 2):
-        looking = Recogniser(recogniser.bundle, glances=count)
+        looking = recogniser if count == recogniser.glances.count else Recogniser(recogniser.bundle, glances=count)
         with job.journal.step(f"{count} of 2 glances on val") as tick:
             seen = []
             for found in looking.run((s.path for s in samples), ("logits",)):

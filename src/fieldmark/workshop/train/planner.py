@@ -58,9 +58,8 @@ class Planner:
             self.job = replace(self.job, view_size=size)
             self.costs = replace(costs, area=self._area())
             plan = self._plan()
-            if self.job.recipe.augment.size or plan.budget_s is None:
-                break
-            if plan.stages and plan.stages[-1].epochs >= MANY_EPOCHS:
+            epochs = plan.stages[-1].epochs if plan.stages else 0.0
+            if self.job.recipe.augment.size or plan.budget_s is None or epochs >= MANY_EPOCHS:
                 break
         if plan.budget_s is not None:
             needed = self.job.elapsed() + plan.probe_s + plan.finish_s
@@ -79,7 +78,7 @@ class Planner:
         spare = None if job.budget_s is None else job.budget_s * (1 - MARGIN) - job.elapsed() - finish_s - probe_s
         views = plans.fitting_views(self._probe_views(), per_view, spare if not job.recipe.probe.views else None)
         probe_s += views * per_view
-        plan = Plan(job.budget_s, probe_s, finish_s, views, self.identity, view_size=job.view_size)
+        plan = Plan(job.budget_s, probe_s, finish_s, views, self.identity, view_size=job.augment.size)
         left = None if spare is None else max(0.0, spare - views * per_view)
         plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
         return plan
