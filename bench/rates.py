@@ -30,13 +30,7 @@ def run(case: str, multiple: float, cache: str) -> dict[str, Any]:
     """One training of the tail after `blocks.4.2`; cached features serve all rates."""
     name, backbone = case.split(":")
     rate = multiple * automatic_rate("adamw", Recipe().tune.batch)
-    settings = (
-        f"optim.rate={rate}",
-        "tune.cut=blocks.4.2",
-        "tune.views=3",
-        f"tune.epochs={EPOCHS[name]}",
-        "tune.patience=0",
-    )
+    tune = ("tune.cut=blocks.4.2", "tune.views=3", f"tune.epochs={EPOCHS[name]}", "tune.patience=0")
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "fieldmark", "train", budget.SETS[name](), "--out", str(Path(place) / "run")]
         for setting in (f"optim.rate={rate}", *tune):
