@@ -1,5 +1,7 @@
 """From a time to stages, without measuring anything."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from fieldmark.workshop.models.cut import PICTURES
 from fieldmark.workshop.recipe import TuneRecipe
 from fieldmark.workshop.train import plan as room
 from fieldmark.workshop.train.costs import Costs
-from fieldmark.workshop.train.plan import Counts, Plan, again, choose, deadlines, seconds_of
+from fieldmark.workshop.train.plan import Counts, Plan, again, choose, deadlines, seconds_of, settled
 
 # a network of ten equal blocks
 COSTS = Costs(
@@ -20,7 +22,7 @@ COSTS = Costs(
     work_after={f"b{i}": 0.1 * (9 - i) for i in range(10)},
 )
 COUNTS = Counts(2000, 300, 1000)
-TAIL = TuneRecipe(stages=("tail",))
+TAIL = settled(TuneRecipe(stages=("tail",)), None)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,14 @@ def test_without_a_time_the_recipe_decides_and_seconds_do_not():
     assert a.steps == round(30 * 2000 / 32)
 
 
+def test_a_budget_is_used_and_without_one_patience_ends_a_stage():
+    tune = TuneRecipe(stages=("tail",))
+    assert (settled(tune, None).most_epochs, settled(tune, None).patience) == (30, 8)
+    assert (settled(tune, 60).most_epochs, settled(tune, 60).patience) == (100, 0)
+    own = replace(tune, most_epochs=7, patience=3)
+    assert settled(own, None) == settled(own, 60) == own
+
+
 def test_rows_that_would_not_fit_are_not_kept():
     wide = Costs(0.005, 0.010, COSTS.after, dict.fromkeys(COSTS.after, 10**6), COSTS.work_after)
     (stage,) = choose(wide, COUNTS, 2000, TAIL)
@@ -78,7 +88,7 @@ def test_a_backbone_without_places_to_cut_is_trained_whole():
 
 def test_an_unknown_cut_is_refused_with_near_names():
     with pytest.raises(UsageError, match=r"tune\.cut.*b3"):
-        choose(COSTS, COUNTS, None, TuneRecipe(stages=("tail",), cut="b33"))
+        choose(COSTS, COUNTS, None, replace(TAIL, cut="b33"))
 
 
 def test_the_same_stage_for_another_time_keeps_name_and_cut():
@@ -90,7 +100,7 @@ def test_the_same_stage_for_another_time_keeps_name_and_cut():
 
 
 def test_later_stages_have_their_time_before_the_end():
-    stages = choose(COSTS, COUNTS, 2000, TuneRecipe(stages=("head", "tail", "full")))
+    stages = choose(COSTS, COUNTS, 2000, replace(TAIL, stages=("head", "tail", "full")))
     ends = deadlines(stages, 1000.0)
     assert ends["full"] == 1000.0
     assert ends["tail"] == pytest.approx(1000 - stages[2].seconds)

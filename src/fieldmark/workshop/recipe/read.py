@@ -137,7 +137,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "probe.views": (0, 64),
     "probe.folds": (2, 20),
     "tune.epochs": (0, 10_000),
-    "tune.most_epochs": (0.1, 10_000),
+    "tune.most_epochs": (0, 10_000),
     "tune.views": (0, 64),
     "tune.batch": (2, 4096),
     "tune.accumulate": (1, 1024),

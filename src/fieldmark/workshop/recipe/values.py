@@ -64,16 +64,16 @@ class TuneRecipe:
     """The stages after the linear one.
 
     `stages`: "head" (pooling and head), "tail" (the last blocks as well), "full" (all). `cut`: after which block the
-    tail begins ("auto" = by budget). `epochs`: at most so many over the training pictures in each stage (0 = by
-    budget, or `most_epochs` without one). After `patience` checks without a better validation score (0 = never, -1 = 8
-    without a budget, never with one, since that time was given) rates fall to nothing in a few last steps. `views` of
-    each picture kept for the tail (0 = by epochs).
+    tail begins ("auto" = by budget). `epochs`: at most so many over the training pictures in each stage (0 = as a
+    budget has time, `most_epochs` at most, where 0 = 30 without a budget and 100 with one). After `patience` checks
+    without a better validation score (0 = never, -1 = 8 without a budget, never with one, since that time was given)
+    rates fall to nothing in a few last steps. `views` of each picture kept for the tail (0 = by epochs).
     """
 
     stages: tuple[Stage, ...] = ()
     cut: str = "auto"
     epochs: float = 0.0
-    most_epochs: float = 30.0
+    most_epochs: float = 0.0
     views: int = 0
     batch: int = 32
     accumulate: int = 1

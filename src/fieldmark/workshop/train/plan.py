@@ -25,6 +25,8 @@ MOST_VIEWS = 8
 MOST_PLANNED_VIEWS, MOST_STEPS = 64, 10**9
 EPOCHS_A_VIEW = 2.0
 FULL_SHARE, HEAD_SHARE = 0.4, 0.2  # of the time, where there are other stages as well
+MOST_EPOCHS, MOST_EPOCHS_IN_BUDGET = 30.0, 100.0
+PATIENCE = 8  # checks, where no budget says when to end
 
 
 def seconds_of(budget: str | float) -> float:
@@ -123,6 +125,13 @@ class Counts:
     train: int
     val: int
     test: int
+
+
+def settled(tune: TuneRecipe, budget_s: float | None) -> TuneRecipe:
+    """The recipe, with what it leaves to the budget: that time is used, and without one validation decides."""
+    most = tune.most_epochs or (MOST_EPOCHS if budget_s is None else MOST_EPOCHS_IN_BUDGET)
+    patience = tune.patience if tune.patience >= 0 else (PATIENCE if budget_s is None else 0)
+    return replace(tune, most_epochs=most, patience=patience)
 
 
 def fitting_views(most: int, per_view: float, seconds: float | None) -> int:

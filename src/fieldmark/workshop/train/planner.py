@@ -26,24 +26,24 @@ TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
 VIEW_SIZES = (1.0, 0.78)  # of the input's side, the first where there is time for so many epochs (docs/experiments.md)
 MANY_EPOCHS = 20.0
-PATIENCE = 8  # checks, where no budget says when to end
 GUESSED_GPU_COST = 2e-3
 
 
 class Planner:
     """The plan of one run, in RUN/plan.json; that of an earlier run that goes on is `replayed` as it was. `job` is the
-    one given, with the size of views that the plan decides."""
+    one given, with the size of views that the plan decides; `tune` its recipe, settled."""
 
     def __init__(
         self, job: Job, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool, identity: str
     ) -> None:
         self.identity = identity
-        self.job, self.tune = job, job.recipe.tune
+        self.job = job
         self.path = job.run / "plan.json"
         train = sum(s.split == "train" for s in usable.samples)
         self.counts = Counts(train, len(usable.samples) - train, len(job.index.part("test")))
         earlier = Plan.load(self.path)
         self.replayed = earlier is not None
+        self.tune = plans.settled(job.recipe.tune, job.budget_s if earlier is None else earlier.budget_s)
         if earlier is None:
             self.plan = self._new(usable, engine, cuttable, bf16)
         else:
@@ -177,12 +177,6 @@ class Planner:
             self.plan.save(self.path)
 
         return Pace(stage.steps, deadline, most, tuple(revisions), on_revise)
-
-    def patience(self) -> int:
-        """Checks without a better score until a stage ends early; 0: it does not."""
-        if self.tune.patience >= 0:
-            return self.tune.patience
-        return 0 if self.plan.budget_s is not None else PATIENCE
 
 
 def _differ(a: list[StagePlan], b: list[StagePlan]) -> bool:

@@ -1,7 +1,7 @@
 """The stages of a training: linear head, tail, whole network, each beginning where the last ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -168,7 +168,7 @@ class Stages:
     def _fit(self, stage: StagePlan) -> Progress:
         """Train one stage; the network keeps its best weights, `temperature` is theirs."""
         assert self.cuttable is not None
-        job, recipe = self.job, self.recipe
+        job, recipe, tune = self.job, self.recipe, self.planner.tune
         keep_freed_memory()
         prefix, tail = split(self.network, self.cuttable, stage.cut)
         source = self._source(stage, prefix)
@@ -177,13 +177,13 @@ class Stages:
             lesson = TailLesson(tail, source, self.usable.samples, task, recipe, job.device, self.bf16)
             if isinstance(source, Pictures | FreshRows):
                 source.follow(lesson)
-            optimiser = make_optimiser(tail.learning(), tail.head(), recipe.optim, recipe.tune.batch)
+            optimiser = make_optimiser(tail.learning(), tail.head(), recipe.optim, tune.batch)
             fit = Fit(
                 f"training {stage.name}",
                 lesson,
                 optimiser,
-                self.planner.pace(stage, lesson.steps_of(recipe.tune.epochs or recipe.tune.most_epochs)),
-                (recipe.optim, replace(recipe.tune, patience=self.planner.patience())),
+                self.planner.pace(stage, lesson.steps_of(tune.epochs or tune.most_epochs)),
+                (recipe.optim, tune),
                 job.journal,
                 autocast=self.bf16,
                 seed=recipe.seed,
