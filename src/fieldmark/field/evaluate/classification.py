@@ -3,6 +3,7 @@
 N pictures, L classes. A target of -1 is a class that the recogniser does not know: always wrong.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,14 @@ def softmax(logits: NDArray[np.floating]) -> Probabilities:
     z = np.asarray(logits, np.float64)
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def membership(classes: Sequence[str], coarse_of: Mapping[str, str]) -> tuple[list[str], NDArray[np.float64]]:
+    """The coarse classes by name, and which class belongs to which, 0 or 1 [L, G]; a class without one is its own."""
+    names = sorted({coarse_of.get(c, c) for c in classes})
+    member = np.zeros((len(classes), len(names)))
+    member[np.arange(len(classes)), [names.index(coarse_of.get(c, c)) for c in classes]] = 1
+    return names, member
 
 
 def expected_calibration_error(

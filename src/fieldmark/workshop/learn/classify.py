@@ -14,10 +14,13 @@ from torch import Tensor
 from fieldmark.data.index import Index, class_names
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.calibration import fit_temperature
-from fieldmark.field.evaluate.classification import softmax
+from fieldmark.field.evaluate.classification import membership, softmax
 from fieldmark.types import Sample
-from fieldmark.workshop.learn.losses import soft_cross_entropy
+from fieldmark.workshop.learn.losses import coarse_cross_entropy, soft_cross_entropy
 from fieldmark.workshop.models.attention import overlap
+from fieldmark.workshop.recipe import RegulariseRecipe
+
+NO_TERMS = RegulariseRecipe(label_smoothing=0.0)
 
 
 def check_classes(index: Index) -> tuple[str, ...]:
@@ -42,11 +45,17 @@ def check_classes(index: Index) -> tuple[str, ...]:
 
 
 class Classify:
-    """Cross-entropy on soft targets; validation by negative log-likelihood at the best temperature, which says more
-    of a few pictures than the share that is right."""
+    """Cross-entropy on soft targets, with the terms that a recipe adds; validation by negative log-likelihood at the
+    best temperature, which says more of a few pictures than the share that is right."""
 
-    def __init__(self, classes: Sequence[str], label_smoothing: float = 0.0, apart: float = 0.0) -> None:
-        self.classes, self.label_smoothing, self.apart = tuple(classes), label_smoothing, apart
+    def __init__(
+        self,
+        classes: Sequence[str],
+        terms: RegulariseRecipe = NO_TERMS,
+        coarse_of: Mapping[str, str] | None = None,
+    ) -> None:
+        self.classes, self.terms = tuple(classes), terms
+        self.member = torch.from_numpy(membership(self.classes, coarse_of)[1]).float() if coarse_of else None
 
     def targets(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Class numbers [N]."""
@@ -59,8 +68,13 @@ class Classify:
 
     def loss(self, outputs: Sequence[Tensor], soft_targets: Tensor) -> Tensor:
         """The loss of a network's outputs, logits [N, L] and attention [N, K, h, w] first; a scalar."""
-        loss = soft_cross_entropy(outputs[0], soft_targets, self.label_smoothing)
-        return loss + self.apart * overlap(outputs[1]) if self.apart else loss
+        loss = soft_cross_entropy(outputs[0], soft_targets, self.terms.label_smoothing)
+        if self.terms.apart:
+            loss = loss + self.terms.apart * overlap(outputs[1])
+        if self.terms.coarse and self.member is not None:
+            member = self.member.to(soft_targets.device)
+            loss = loss + self.terms.coarse * coarse_cross_entropy(outputs[0], soft_targets, member)
+        return loss
 
     def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
         """The score to raise and its standard error, with accuracy and negative log-likelihood (nats)."""

@@ -1,5 +1,6 @@
 """Losses: pure functions on logits. N pictures, L classes."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,3 +11,11 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) 
     if smoothing:
         targets = (1 - smoothing) * targets + smoothing / targets.shape[1]
     return -(targets * F.log_softmax(logits.float(), dim=1)).sum(1).mean()
+
+
+def coarse_cross_entropy(logits: Tensor, targets: Tensor, member: Tensor) -> Tensor:
+    """Mean cross-entropy of the coarse classes, whose probabilities are the sums of their fine ones': logits [N, L]
+    against fine class probabilities [N, L], `member` [L, G] being 1 where a class belongs to a group; a scalar in nats
+    (the hierarchical term of Redmon & Farhadi 2017, with one level)."""
+    groups = F.softmax(logits.float(), dim=1) @ member
+    return -((targets @ member) * groups.clamp_min(torch.finfo(groups.dtype).tiny).log()).sum(1).mean()

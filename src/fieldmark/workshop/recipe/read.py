@@ -153,6 +153,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "regularise.dropout": (0, 0.95),
     "regularise.drop_path": (0, 0.95),
     "regularise.apart": (0, 1000),
+    "regularise.coarse": (0, 1000),
     "augment.size": (0, 1),
     "augment.size_end": (0, 1),
     "augment.crop": (0.01, 1),

@@ -100,14 +100,15 @@ class OptimRecipe:
 @dataclass(frozen=True)
 class RegulariseRecipe:
     """Label smoothing, dropout before the head, stochastic depth (Huang et al. 2016) in the blocks that learn;
-    `fixed_norms` keeps batch-norm statistics as pretrained; `apart` times how alike several attention maps are is added
-    to the loss."""
+    `fixed_norms` keeps batch-norm statistics as pretrained; `apart` times how alike several attention maps are, and
+    `coarse` times the loss of the coarse labels, where the data has them, are added to the loss."""
 
     label_smoothing: float = 0.1
     dropout: float = 0.0
     drop_path: float = 0.0
     fixed_norms: bool = True
     apart: float = 0.0
+    coarse: float = 0.0
 
 
 @dataclass(frozen=True)

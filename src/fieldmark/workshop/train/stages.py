@@ -172,7 +172,7 @@ class Stages:
         keep_freed_memory()
         prefix, tail = split(self.network, self.cuttable, stage.cut)
         source = self._source(stage, prefix)
-        task = Classify(job.classes, recipe.regularise.label_smoothing, recipe.regularise.apart)
+        task = Classify(job.classes, recipe.regularise, job.index.coarse_of)
         with learning(tail, recipe, job.device):
             lesson = TailLesson(tail, source, self.usable.samples, task, recipe, job.device, self.bf16)
             if isinstance(source, Pictures | FreshRows):
