@@ -81,6 +81,14 @@ def test_rows_that_would_not_fit_are_not_kept():
     assert stage.cut != PICTURES
 
 
+@given(st.floats(20, 5000), st.integers(50, 20_000))
+def test_views_grow_with_the_epochs_while_so_many_can_be_kept(seconds, n):
+    counts = Counts(n, 10, 0)
+    for stage in choose(COSTS, counts, seconds, settled(TuneRecipe(stages=("tail",)), seconds)):
+        kept = min(room.MOST_VIEWS, int((room.MOST_KEPT_BYTES / 50_000 - 10) / n))
+        assert stage.views == kept or stage.views <= max(1, stage.epochs / room.EPOCHS_A_VIEW) < stage.views + 3
+
+
 def test_a_backbone_without_places_to_cut_is_trained_whole():
     (stage,) = choose(Costs(0.005, 0.010), COUNTS, 500, TAIL)
     assert (stage.name, stage.cut) == ("full", PICTURES)

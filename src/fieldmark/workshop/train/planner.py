@@ -25,7 +25,7 @@ MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where 
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
 VIEW_SIZES = (1.0, 0.78)  # of the input's side, the first where there is time for so many epochs (docs/experiments.md)
-MANY_EPOCHS = 20.0
+MANY_EPOCHS = 18.0
 GUESSED_GPU_COST = 2e-3
 
 
