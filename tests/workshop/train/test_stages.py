@@ -247,6 +247,23 @@ def test_rows_that_outgrow_the_cache_are_made_as_they_are_needed(data, tmp_path,
     assert stage["cut"] != "pictures"
 
 
+def test_a_picture_that_vanishes_while_rows_are_made_as_needed_is_left_out(tmp_path, monkeypatch):
+    from fieldmark.workshop.train import plan
+
+    data = coloured(tmp_path / "data", 8)
+    begin = room.Stages._new_head
+
+    def vanish(stages):
+        begin(stages)
+        next(s.path for s in stages.usable.samples if s.split == "train").unlink()
+
+    monkeypatch.setattr(plan, "MOST_KEPT_BYTES", 1000)
+    monkeypatch.setattr(room.Stages, "_new_head", vanish)
+    found = tiny_train(data, tmp_path / "run", *TAIL, recipe="standard")
+    assert found.skipped == 1
+    assert any("left out" in e.get("sentence", "") for e in events(found.run))
+
+
 LIMITED = """
 import functools, resource, sys
 from pathlib import Path

@@ -31,7 +31,7 @@ PATIENCE = 8  # checks, where no budget says when to end
 
 def seconds_of(budget: str | float) -> float:
     """ "90s", "5m", "2h" or a number of seconds, as seconds; UsageError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(budget).strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(budget).strip(), re.ASCII)
     seconds = float(found[1]) * UNITS_S[found[2]] if found is not None else 0.0
     if not 0 < seconds <= LONGEST_S:
         raise UsageError(f"a budget is a time such as 90s, 5m or 2h, not {short(str(budget))!r}")

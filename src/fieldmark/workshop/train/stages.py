@@ -192,8 +192,9 @@ class Stages:
             )
             found = fit.run()
             self.temperature = self._temperature(lesson)
-        if isinstance(source, Pictures):  # those that broke while it learned
-            self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
+        pictures = source.pictures if isinstance(source, FreshRows) else source
+        if isinstance(pictures, Pictures):  # those that broke while it learned
+            self.usable.leave_out({self.usable.keys[place]: why for place, why in pictures.errors.items()}, job.journal)
         job.journal.write("stage", name=stage.name, **vars(found))
         return found
 
