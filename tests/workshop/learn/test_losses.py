@@ -44,14 +44,15 @@ def test_the_coarse_loss_is_the_cross_entropy_of_summed_probabilities(seed, n, c
             inside = of == group
             if inside.any():
                 by_hand -= targets[i, inside].sum() * np.log(np.exp(log_softmax(logits)[i, inside]).sum()) / n
-    member = torch.from_numpy(np.eye(groups)[of]).float()
-    found = coarse_cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets).float(), member)
-    assert float(found) == pytest.approx(by_hand, rel=1e-4, abs=1e-5)
+    inputs = torch.from_numpy(logits), torch.from_numpy(targets).float(), torch.from_numpy(of)
+    assert float(coarse_cross_entropy(*inputs)) == pytest.approx(by_hand, rel=1e-4, abs=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(coarse_cross_entropy(*inputs)) == pytest.approx(by_hand, rel=1e-4, abs=1e-5)
 
 
 def test_the_coarse_loss_of_a_hopeless_guess_is_a_number_with_a_gradient():
     logits = torch.tensor([[500.0, 0.0, 0.0]], requires_grad=True)
-    loss = coarse_cross_entropy(logits, torch.tensor([[0.0, 1.0, 0.0]]), torch.eye(3))
+    loss = coarse_cross_entropy(logits, torch.tensor([[0.0, 1.0, 0.0]]), torch.arange(3))
     loss.backward()
     assert torch.isfinite(loss)
     assert loss > 50
@@ -65,7 +66,6 @@ def test_a_recipe_may_add_the_loss_of_coarse_labels_where_the_data_has_them():
     logits, targets = (torch.from_numpy(v).float() for v in drawn(0, 4, 3))
     plain = Classify(classes).loss([logits], targets)
     terms = RegulariseRecipe(label_smoothing=0.0, coarse=0.5)
-    member = torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-    expected = plain + 0.5 * coarse_cross_entropy(logits, targets, member)
+    expected = plain + 0.5 * coarse_cross_entropy(logits, targets, torch.tensor([1, 1, 0]))
     assert Classify(classes, terms, coarse_of).loss([logits], targets) == pytest.approx(float(expected))
     assert Classify(classes, terms).loss([logits], targets) == pytest.approx(float(plain))

@@ -55,7 +55,7 @@ class Classify:
         coarse_of: Mapping[str, str] | None = None,
     ) -> None:
         self.classes, self.terms = tuple(classes), terms
-        self.member = torch.from_numpy(membership(self.classes, coarse_of)[1]).float() if coarse_of else None
+        self.group_of = torch.from_numpy(membership(self.classes, coarse_of)[1].argmax(1)) if coarse_of else None
 
     def targets(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Class numbers [N]."""
@@ -71,9 +71,9 @@ class Classify:
         loss = soft_cross_entropy(outputs[0], soft_targets, self.terms.label_smoothing)
         if self.terms.apart:
             loss = loss + self.terms.apart * overlap(outputs[1])
-        if self.terms.coarse and self.member is not None:
-            member = self.member.to(soft_targets.device)
-            loss = loss + self.terms.coarse * coarse_cross_entropy(outputs[0], soft_targets, member)
+        if self.terms.coarse and self.group_of is not None:
+            group_of = self.group_of.to(soft_targets.device)
+            loss = loss + self.terms.coarse * coarse_cross_entropy(outputs[0], soft_targets, group_of)
         return loss
 
     def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:

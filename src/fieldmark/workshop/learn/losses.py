@@ -13,9 +13,10 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) 
     return -(targets * F.log_softmax(logits.float(), dim=1)).sum(1).mean()
 
 
-def coarse_cross_entropy(logits: Tensor, targets: Tensor, member: Tensor) -> Tensor:
+def coarse_cross_entropy(logits: Tensor, targets: Tensor, group_of: Tensor) -> Tensor:
     """Mean cross-entropy of the coarse classes, whose probabilities are the sums of their fine ones': logits [N, L]
-    against fine class probabilities [N, L], `member` [L, G] being 1 where a class belongs to a group; a scalar in nats
-    (the hierarchical term of Redmon & Farhadi 2017, with one level)."""
-    groups = F.softmax(logits.float(), dim=1) @ member
-    return -((targets @ member) * groups.clamp_min(torch.finfo(groups.dtype).tiny).log()).sum(1).mean()
+    against fine class probabilities [N, L], `group_of` [L] the number of each class's group; a scalar in nats (the
+    hierarchical term of Redmon & Farhadi 2017, with one level)."""
+    empty = torch.zeros(len(logits), int(group_of.max()) + 1, device=logits.device)
+    groups, truth = (empty.index_add(1, group_of, p) for p in (F.softmax(logits.float(), dim=1), targets.float()))
+    return -(truth * groups.clamp_min(torch.finfo(groups.dtype).tiny).log()).sum(1).mean()
