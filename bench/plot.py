@@ -38,14 +38,10 @@ def main(file: Path = FILE) -> None:
     for axis, name in zip(axes[0], sets, strict=True):
         for who, colour in COLOURS.items():
             curve = found.get(f"{name} {who}", {}).get("curve", [])
-            points = [(row["seconds"] / 60, row["accuracy"]) for row in curve]
-            if who == "fieldmark" and points:
+            line = [(row["seconds"] / 60, row["accuracy"]) for row in curve]
+            if who == "fieldmark" and line:
+                axis.plot(*zip(*line, strict=True), ".", color=colour, alpha=0.4)
                 line = means(curve)
-                axis.plot(
-                    [r["seconds"] / 60 for r in curve], [r["accuracy"] for r in curve], ".", color=colour, alpha=0.4
-                )
-            else:
-                line = [(row["seconds"] / 60, row["accuracy"]) for row in curve]
             if line:
                 axis.plot(*zip(*line, strict=True), "o-", ms=4, color=colour, label=NAMES.get(who, who))
         axis.set_xscale("log")
