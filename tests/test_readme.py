@@ -54,7 +54,6 @@ def test_every_block_runs_in_its_order(tmp_path: Path) -> None:
     env = {
         **os.environ,
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-        "FIELDMARK_CACHE": str(tmp_path / "cache"),
     }
     for kind, text in blocks("README.md"):
         if kind == "python":
