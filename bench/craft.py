@@ -1,0 +1,82 @@
+"""Fine-grained craft, trial by trial: one training of a fixed number of epochs for each, so that nothing depends on how
+quick the machine is. On the field guide, 1,000 other test pictures than its own are scored, and pointed at its own.
+
+python -m bench.craft DATA:SEED[:SETTING+SETTING...] ...          DATA: grocery, magnetic-tile, field-guide
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import budget, results
+
+OUT = Path(__file__).parent / "out" / "craft"
+BASE = {
+    "grocery": ("tune.cut=blocks.4.2", "tune.epochs=5", "tune.views=3", "augment.size=0.78"),
+    "magnetic-tile": ("tune.cut=blocks.4.2", "tune.epochs=20", "tune.views=10", "augment.size=1"),
+    "field-guide": ("tune.cut=blocks.3.2", "tune.epochs=30", "tune.views=15", "augment.size=1"),
+}
+KEYS = ("n", "accuracy", "accuracy_ci", "coarse_accuracy", "coarse_accuracy_ci", "nll")
+
+
+def other_birds() -> str:
+    """The field guide with 100 other test pictures of each species."""
+    place = OUT / "field-guide"
+    table = place / "others.csv"
+    if not table.exists():
+        from fieldmark.data.synthetic.guide import render_field_guide
+
+        render_field_guide(place, per_class=(60, 15, 125))
+        with (place / "labels.csv").open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        own = {f"{number:03d}" for number in range(25)}
+        with table.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(r for r in rows if r["split"] != "test" or Path(r["path"]).stem[-3:] not in own)
+    return str(table)
+
+
+def pointing(run: Path) -> dict[str, Any] | None:
+    from fieldmark import load
+    from fieldmark.data import open_data
+    from fieldmark.field.explain.faithfulness import pointing_game
+
+    return pointing_game(load(run), open_data("field-guide").part("test"))
+
+
+def run(case: str) -> dict[str, Any]:
+    """One training; cached features serve all cases."""
+    name, seed, *more = case.split(":", 2)
+    settings = ("tune.patience=0", *BASE[name], *(word for words in more for word in words.split("+")))
+    data, place = other_birds() if name == "field-guide" else budget.SETS[name](), OUT / "run"
+    shutil.rmtree(place, ignore_errors=True)
+    command = [sys.executable, "-m", "fieldmark", "train", data, "--out", str(place), "--json", "--seed", seed]
+    for setting in settings:
+        command += ["--set", setting]
+    done = subprocess.run(
+        command, env={**os.environ, "FIELDMARK_CACHE": str(OUT / "cache")}, capture_output=True, text=True, check=True
+    )
+    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
+    found = {"settings": settings, **{key: scores["test"][key] for key in KEYS if key in scores["test"]}}
+    found["val_accuracy"] = scores["val"]["accuracy"]
+    if name == "field-guide":
+        found["pointing"] = pointing(place)
+    return found
+
+
+def main(cases: list[str]) -> None:
+    file = results.FOLDER / "craft.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["craft"] if file.exists() else {}
+    for case in cases:
+        found[case] = run(case)
+        results.write("craft", found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
