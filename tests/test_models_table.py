@@ -15,6 +15,7 @@ from fieldmark.workshop.models.weights import EMBEDDED
 TABLE = json.loads((files("fieldmark") / "models.json").read_text(encoding="utf-8"))
 ROWS = {row["name"]: row for row in TABLE}
 PUBLISHED = {  # torchvision's and timm's model cards
+    "alexnet": (61_100_840, 224),
     "resnet18": (11_689_512, 224),
     "resnet50": (25_557_032, 224),
     "vgg16": (138_357_544, 224),
@@ -37,7 +38,10 @@ PAPERS = {
     "vit_base_patch16_224": "2010.11929",
     "swin_tiny_patch4_window7_224": "2103.14030",
 }
-SAMPLE = random.Random(20).sample([name for name, row in ROWS.items() if row["parameters"] < 100e6], 10)
+OURS = [name for name, row in ROWS.items() if row["source"].startswith("fieldmark: ")]
+SAMPLE = random.Random(20).sample(
+    [name for name, row in ROWS.items() if row["parameters"] < 100e6 and name not in OURS], 10
+)
 
 
 def printed(*arguments: str) -> subprocess.CompletedProcess:
@@ -58,8 +62,8 @@ def test_the_rows_are_sorted_and_have_the_keys_of_the_contract():
         assert list(row) == ["name", "parameters", "input", "source", "pretrained"]
         assert isinstance(row["parameters"], int)
         assert row["parameters"] > 10_000
-        assert 32 <= row["input"] <= 1024
-        assert row["source"].startswith("timm: ")
+        assert 28 <= row["input"] <= 1024
+        assert row["source"].startswith(("timm: ", "fieldmark: "))
         assert row["pretrained"] in ("embedded", "hub", None)
 
 
@@ -96,6 +100,20 @@ def test_a_row_is_what_timm_says_and_a_backbone_of_ours(name):
     assert config.input_size[-1] == ROWS[name]["input"]
     assert (ROWS[name]["pretrained"] == "hub") == (bool(config.hf_hub_id) and name not in EMBEDDED)
     assert backbone.grid_hw > (1, 1)
+
+
+def test_our_own_networks_are_all_listed_and_counted():
+    import torch
+
+    from fieldmark.workshop.models import Network
+    from fieldmark.workshop.models.classic import NETWORKS
+
+    assert sorted(NETWORKS) == OURS
+    for name, maker in NETWORKS.items():
+        with torch.device("meta"):
+            network = Network(create_backbone(name, "none"), 1000)
+        assert sum(p.numel() for p in network.parameters()) == ROWS[name]["parameters"]
+        assert ROWS[name]["input"] == maker.size == network.backbone.size
 
 
 @pytest.mark.parametrize("name", ["coat_tiny", "pit_s_224", "qwen3_vit_88m_enc", "volo_d1_224"])

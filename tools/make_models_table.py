@@ -3,11 +3,12 @@
     python tools/make_models_table.py            write the table (about ten minutes, one thread, no network)
     python tools/make_models_table.py --check    only say what is left out, and why
 
-One row a line, sorted by name, of every timm network that `create_backbone` accepts at its default size. `parameters`
-are counted on the meta device, with the classifier that timm gives the network (1,000 classes; none for encoders
-without one). `input` is the side in pixels that timm states. `source` is timm's module and the paper of the
-architecture, the first found of: the docstring of the network's own function, PAPERS below, its pretrained
-configuration, the only paper in the docstring of its module. Nothing is random, so the same timm gives the same bytes.
+One row a line, sorted by name, of our own networks and every timm network that `create_backbone` accepts at its
+default size. `parameters` are counted on the meta device, with the classifier that timm gives the network (1,000
+classes; none for encoders without one). `input` is the side in pixels that timm states. `source` of timm's networks
+is its module and the paper of the architecture, the first found of: the docstring of the network's own function,
+PAPERS below, its pretrained configuration, the only paper in the docstring of its module. Nothing is random, so the
+same timm gives the same bytes.
 """
 
 import json
@@ -22,7 +23,7 @@ import torch
 from timm.models import model_entrypoint
 
 from fieldmark.errors import FieldmarkError
-from fieldmark.workshop.models import create_backbone, weights
+from fieldmark.workshop.models import Network, classic, create_backbone, weights
 
 TABLE = Path(__file__).resolve().parents[1] / "src" / "fieldmark" / "models.json"
 ARXIV = re.compile(r"arxiv\.org/(?:abs|pdf)/(\d{4}\.\d{4,5})")
@@ -133,6 +134,20 @@ def rows(names: list[str]) -> Iterator[dict[str, Any] | tuple[str, str]]:
         }
 
 
+def classic_rows() -> Iterator[dict[str, Any]]:
+    """The rows of our own networks."""
+    for name, maker in classic.NETWORKS.items():
+        with torch.device("meta"):
+            network = Network(create_backbone(name, "none"), 1000)
+        yield {
+            "name": name,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "input": maker.size,
+            "source": f"fieldmark: {maker.source}",
+            "pretrained": None,
+        }
+
+
 def source(name: str, paper_ids: str | None) -> str:
     """`timm: MODULE, arXiv:PAPER`; without the paper where none is known to be this architecture's."""
     function = model_entrypoint(name)
@@ -150,15 +165,16 @@ def source(name: str, paper_ids: str | None) -> str:
 def main() -> None:
     """Write the table; what is left out goes to standard error."""
     torch.set_num_threads(1)
-    found = []
+    found = list(classic_rows())
     for row in rows(sorted(timm.list_models())):
         if isinstance(row, tuple):
             sys.stderr.write(f"left out {row[0]}: {row[1]}\n")
         else:
-            found.append(json.dumps(row))
+            found.append(row)
+    lines = [json.dumps(row) for row in sorted(found, key=lambda row: row["name"])]
     if "--check" not in sys.argv[1:]:
-        TABLE.write_text("[\n" + ",\n".join(found) + "\n]\n", encoding="utf-8")
-    sys.stderr.write(f"{len(found)} networks of timm {timm.__version__}\n")
+        TABLE.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    sys.stderr.write(f"{len(found)} networks, with timm {timm.__version__}\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ FAMILIES = {
     "vit_tiny_patch16_224": 224,
     "densenet121": 64,
     "inception_v3": 96,
+    "lenet5": 28,
 }
 
 
@@ -41,6 +42,11 @@ def test_prefix_and_tail_together_are_the_network_wherever_it_is_cut(name):
         *outputs, rows = Whole(prefix, tail)(x)
     assert len(outputs) == 4
     torch.testing.assert_close(rows, prefix(x))
+
+
+def test_a_block_that_gives_several_tensors_is_no_place_to_cut():
+    whole = Network(create_backbone("rownet", "none"), 5)  # an LSTM gives its outputs and its state
+    assert trace(whole).names == ()
 
 
 def test_what_the_tail_learns_is_in_the_network():

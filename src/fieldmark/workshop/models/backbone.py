@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from fieldmark.errors import UsageError, WeightsError, unknown_name
-from fieldmark.workshop.models import weights
+from fieldmark.workshop.models import classic, weights
 
 HEAD_LAYERS = ("classifier", "fc", "head", "head_dist", "norm_head", "fc_norm")
 Statistics = tuple[float, float, float]
+HALF: Statistics = (0.5, 0.5, 0.5)
 
 
 class Backbone(nn.Module):
@@ -70,15 +71,17 @@ def _no_grid(name: str) -> str:
 
 
 def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Backbone:
-    """The backbone of this timm name.
+    """The backbone of this name, timm's or one of the classics.
 
     `weights_from`: "auto" (embedded, else hub), "none" (random), or a `.safetensors` path. `size` in pixels, 0 = the
     network's default. Raises UsageError for unknown names, WeightsError when weights are missing or do not fit.
     """
     import timm
 
+    if name in classic.NETWORKS:
+        return _create_classic(name, weights_from, size)
     if not timm.is_model(name):
-        raise UsageError(unknown_name("backbone", name, timm.list_models()))
+        raise UsageError(unknown_name("backbone", name, [*classic.NETWORKS, *timm.list_models()]))
     try:
         config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     except (RuntimeError, ValueError):  # a tag of other weights than there are
@@ -92,7 +95,7 @@ def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Bac
         body = timm.create_model(name, pretrained=False, **extra)
     except (TypeError, AssertionError, RuntimeError) as error:
         raise UsageError(f"backbone {name} cannot be built for {size} px pictures ({_first_line(error)})") from error
-    mean, std = (tuple(config.mean), tuple(config.std)) if config is not None else ((0.5,) * 3, (0.5,) * 3)
+    mean, std = (tuple(config.mean), tuple(config.std)) if config is not None else (HALF, HALF)
     source = _load(body, name, weights_from, config.hf_hub_id if config is not None else None)
     if source.startswith("embedded"):
         mean, std = weights.EMBEDDED_MEAN, weights.EMBEDDED_STD
@@ -104,6 +107,20 @@ def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Bac
     except (RuntimeError, AssertionError) as error:
         if size != native and not asked:
             return create_backbone(name, weights_from, native)
+        raise UsageError(f"backbone {name} does not take {size} px pictures: {_first_line(error)}") from error
+
+
+def _create_classic(name: str, weights_from: str, size: int) -> Backbone:
+    """One of our own networks, at its own size where none is asked for; without pretrained weights."""
+    if weights_from == "auto":
+        raise WeightsError(f"backbone {name} has no pretrained weights; train it with --recipe scratch")
+    maker = classic.NETWORKS[name]
+    size = size or maker.size
+    try:
+        body = maker.make(size)
+        source = _load(body, name, weights_from, None)
+        return Backbone(name, body.eval(), size, HALF, HALF, source)
+    except (RuntimeError, ValueError) as error:
         raise UsageError(f"backbone {name} does not take {size} px pictures: {_first_line(error)}") from error
 
 

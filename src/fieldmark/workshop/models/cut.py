@@ -6,6 +6,7 @@ network may be cut. Prefix and tail share their modules with the network, so tha
 N pictures; rows [N, ...] are what passes through the cut.
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,13 +69,14 @@ def _name(node: fx.Node) -> str:
 
 
 def _bottlenecks(graph: fx.Graph) -> list[fx.Node]:
-    """Blocks after which nothing earlier is used any more, parameters apart."""
+    """Blocks that give one tensor, after which nothing earlier is used any more, parameters apart."""
     nodes = list(graph.nodes)
     place = {node: i for i, node in enumerate(nodes)}
     last_use = [max((place[user] for user in node.users), default=i) for i, node in enumerate(nodes)]
     found, reach = [], 0
     for i, node in enumerate(nodes):
-        if node.op == "call_module" and reach <= i:
+        several = any(user.target is operator.getitem for user in node.users)
+        if node.op == "call_module" and reach <= i and not several:
             found.append(node)
         if node.op != "get_attr":
             reach = max(reach, last_use[i])

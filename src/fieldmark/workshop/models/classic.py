@@ -1,0 +1,230 @@
+"""The classics to train from scratch, true to their descriptions but for the classifier, which is the network's own.
+
+N pictures of 3 channels, F features, h x w positions. Each turns normalised pictures [N, 3, H, W] into features
+[N, F, h, w]; those that end in dense layers have one position.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHANNELS = 3
+
+
+class Classic(nn.Module):
+    """A body as timm's are: `forward_features`, `num_features`, and no classifier to take away."""
+
+    num_features: int
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Features [N, F, h, w] of normalised pictures [N, 3, H, W]."""
+        raise NotImplementedError
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """There is none."""
+
+
+def _one_position(x: Tensor) -> Tensor:
+    """[N, F] as [N, F, 1, 1]."""
+    return x[:, :, None, None]
+
+
+class Mlp(Classic):
+    """Two dense layers on the pixels: what convolutions are compared with."""
+
+    def __init__(self, size: int, widths: tuple[int, int] = (512, 256)) -> None:
+        super().__init__()
+        self.first = nn.Linear(CHANNELS * size * size, widths[0])
+        self.second = nn.Linear(*widths)
+        self.num_features = widths[1]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return _one_position(F.relu(self.second(F.relu(self.first(x.flatten(1))))))
+
+
+class Subsampling(nn.Module):
+    """The mean of four neighbours times a learned coefficient of each map, plus a bias (LeCun et al. 1998)."""
+
+    def __init__(self, n_maps: int) -> None:
+        super().__init__()
+        self.coefficient = nn.Parameter(torch.ones(n_maps, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(n_maps, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2) * self.coefficient + self.bias
+
+
+class LeNet5(Classic):
+    """Convolutions of 6, 16 and 120 maps with 5 x 5 windows, subsampling, 84 units, scaled tanh (LeCun et al. 1998);
+    every map of the third layer sees all of the second. Pictures of 28 px have one position, larger ones several."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.c1, self.s2 = nn.Conv2d(CHANNELS, 6, 5, padding=2), Subsampling(6)
+        self.c3, self.s4 = nn.Conv2d(6, 16, 5), Subsampling(16)
+        self.c5, self.f6 = nn.Conv2d(16, 120, 5), nn.Conv2d(120, 84, 1)
+        self.num_features = 84
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = _squash(self.s2(_squash(self.c1(x))))
+        x = _squash(self.s4(_squash(self.c3(x))))
+        return _squash(self.f6(_squash(self.c5(x))))
+
+
+def _squash(x: Tensor) -> Tensor:
+    """LeCun's tanh, whose values at -1 and 1 are -1 and 1."""
+    return 1.7159 * torch.tanh(2 / 3 * x)
+
+
+class ConvNet(Classic):
+    """Two 5 x 5 convolutions with batch norm and pooling, a third of 3 x 3 with batch norm, and a dense layer; pooling
+    as a function."""
+
+    def __init__(self, size: int, widths: tuple[int, int, int] = (32, 64, 128), dense: int = 256) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(CHANNELS, widths[0], 5, padding=2, bias=False)
+        self.conv2 = nn.Conv2d(widths[0], widths[1], 5, padding=2, bias=False)
+        self.conv3 = nn.Conv2d(widths[1], widths[2], 3, padding=1, bias=False)
+        self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(width) for width in widths)
+        self.dense = nn.Linear(widths[2] * (size // 4) ** 2, dense)
+        self.num_features = dense
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.norm1(self.conv1(x))))
+        x = self.pool(F.relu(self.norm2(self.conv2(x))))
+        x = F.relu(self.norm3(self.conv3(x)))
+        return _one_position(F.relu(self.dense(x.flatten(1))))
+
+    def pool(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2)
+
+
+class PoolNet(ConvNet):
+    """`ConvNet`, its pooling a module: the same function with the same weights."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.pooling = nn.MaxPool2d(2)
+
+    def pool(self, x: Tensor) -> Tensor:
+        return self.pooling(x)  # type: ignore[no-any-return]
+
+
+class MnistNet(Classic):
+    """Convolutions of 10 and 20 maps with 5 x 5 windows, each pooled, and 50 units, with dropout. Logits with
+    cross-entropy are log-softmax with negative log-likelihood."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(CHANNELS, 10, 5), nn.Conv2d(10, 20, 5)
+        self.drop = nn.Dropout2d()
+        self.side = ((size - 4) // 2 - 4) // 2
+        self.dense = nn.Linear(20 * self.side**2, 50)
+        self.num_features = 50
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))
+        x = F.relu(F.max_pool2d(self.drop(self.conv2(x)), 2))
+        x = F.relu(self.dense(self.attend(x).flatten(1)))
+        return _one_position(F.dropout(x, training=self.training))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Features [N, 20, h, w] as they are."""
+        return x
+
+
+class AttentionNet(MnistNet):
+    """`MnistNet` whose last positions (4 x 4 of 28 px) attend to each other before the dense layer:
+    softmax(Q K^T / sqrt(d)) V, added to what attends (Vaswani et al. 2017)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.query, self.key, self.value = (nn.Conv2d(20, 20, 1) for _ in range(3))
+
+    def attend(self, x: Tensor) -> Tensor:
+        q, k, v = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        weights = (q @ k.transpose(1, 2) / 20**0.5).softmax(-1)  # [N, positions, positions]
+        attended: Tensor = (weights @ v).transpose(1, 2).reshape(x.shape)
+        return x + attended
+
+
+class AttentionCnn(Classic):
+    """Convolutions of 64, 128 and 256 maps, each pooled; a 1 x 1 convolution with tanh scores each position, and the
+    softmax over all of them weighs the features. They are given times their weight and the number of positions, so
+    that the average over positions is the attended sum, and evidence shows what was attended to."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        widths = (CHANNELS, 64, 128, 256)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.score = nn.Conv2d(256, 1, 1)
+        self.num_features = 256
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = F.max_pool2d(F.relu(conv(x)), 2)
+        scores = torch.tanh(self.score(x)).flatten(2)
+        weights = scores.softmax(-1).reshape(x.shape[0], 1, x.shape[2], x.shape[3])
+        return x * weights * (x.shape[2] * x.shape[3])
+
+
+class RowNet(Classic):
+    """An LSTM that reads a picture row by row (Hochreiter and Schmidhuber 1997); its last state is the features."""
+
+    def __init__(self, size: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(CHANNELS * size, hidden, batch_first=True)
+        self.num_features = hidden
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        rows = x.transpose(1, 2).flatten(2)  # [N, H, 3 W]
+        return _one_position(self.lstm(rows)[0][:, -1])
+
+
+class AlexNet(Classic):
+    """Five convolutions and two dense layers of 4,096 (Krizhevsky 2014), with local response norm where asked for
+    (Krizhevsky et al. 2012)."""
+
+    def __init__(self, size: int, response_norm: bool = False) -> None:
+        super().__init__()
+        from torchvision.models import alexnet
+
+        made = alexnet()
+        layers = list(made.features)
+        if response_norm:
+            for place in (5, 2):  # after the second and the first rectifier
+                layers.insert(place, nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0))
+        self.features, self.avgpool = nn.Sequential(*layers), made.avgpool
+        self.classifier = made.classifier[:-1]
+        self.num_features = 4096
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        dense: Tensor = self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return _one_position(dense)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a network is made for pictures of so many pixels, its own size, and where it was described."""
+
+    make: Callable[[int], Classic]
+    size: int
+    source: str
+
+
+NETWORKS: Mapping[str, Maker] = {
+    "mlp": Maker(Mlp, 28, "Rumelhart et al. 1986"),
+    "lenet5": Maker(LeNet5, 28, "LeCun et al. 1998"),
+    "convnet": Maker(ConvNet, 28, "Ioffe and Szegedy 2015"),
+    "poolnet": Maker(PoolNet, 28, "Ioffe and Szegedy 2015"),
+    "mnistnet": Maker(MnistNet, 28, "LeCun et al. 1998"),
+    "attentionnet": Maker(AttentionNet, 28, "Vaswani et al. 2017"),
+    "attentioncnn": Maker(AttentionCnn, 32, "Bahdanau et al. 2015"),
+    "rownet": Maker(RowNet, 28, "Hochreiter and Schmidhuber 1997"),
+    "alexnet": Maker(AlexNet, 224, "Krizhevsky 2014"),
+    "alexnet_lrn": Maker(lambda size: AlexNet(size, response_norm=True), 224, "Krizhevsky et al. 2012"),
+}
