@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +31,26 @@ KEPT = [
 ]
 
 
+def train(data: str, out: Path, cache: str, *words: str, settings: Iterable[str] = ()) -> dict[str, Any]:
+    """The scores of `fieldmark train` in a process of its own, by part."""
+    command = [sys.executable, "-m", "fieldmark", "train", data, "--out", str(out), "--json", *words]
+    for setting in settings:
+        command += ["--set", setting]
+    environment = {**os.environ, "FIELDMARK_CACHE": cache}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    scores: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["scores"]
+    return scores
+
+
 def run(case: str) -> dict[str, Any]:
     """One training from an empty cache."""
     name, budget, seed = case.split(":")
     place = OUT / case.replace(":", "-")
     shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "fieldmark", "train", SETS[name](), "--out", str(place), "--json"]
         begun = time.perf_counter()
-        done = subprocess.run(
-            [*command, "--budget", budget, "--seed", seed],
-            env={**os.environ, "FIELDMARK_CACHE": cache},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        scores = train(SETS[name](), place, cache, "--budget", budget, "--seed", seed)
         seconds = time.perf_counter() - begun
-    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
     facts = json.loads((place / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     plan = json.loads((place / "plan.json").read_text(encoding="utf-8"))
     keys = ("n", "accuracy", "accuracy_ci", "coarse_accuracy", "coarse_accuracy_ci", "macro_f1", "ece", "nll")
@@ -63,8 +67,7 @@ def run(case: str) -> dict[str, Any]:
 
 
 def main(cases: list[str]) -> None:
-    file = results.FOLDER / "budget.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["budget"] if file.exists() else {}
+    found = results.read("budget")
     for case in cases or KEPT:
         found[case] = run(case)
         results.write("budget", found)

@@ -5,10 +5,7 @@ python -m bench.craft DATA:SEED[:SETTING+SETTING...] ...          DATA: grocery,
 """
 
 import csv
-import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,13 +53,7 @@ def run(case: str) -> dict[str, Any]:
     settings = ("tune.patience=0", *BASE[name], *(word for words in more for word in words.split("+")))
     data, place = other_birds() if name == "field-guide" else budget.SETS[name](), OUT / "run"
     shutil.rmtree(place, ignore_errors=True)
-    command = [sys.executable, "-m", "fieldmark", "train", data, "--out", str(place), "--json", "--seed", seed]
-    for setting in settings:
-        command += ["--set", setting]
-    done = subprocess.run(
-        command, env={**os.environ, "FIELDMARK_CACHE": str(OUT / "cache")}, capture_output=True, text=True, check=True
-    )
-    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
+    scores = budget.train(data, place, str(OUT / "cache"), "--seed", seed, settings=settings)
     found = {"settings": settings, **{key: scores["test"][key] for key in KEYS if key in scores["test"]}}
     found["val_accuracy"] = scores["val"]["accuracy"]
     if name == "field-guide":
@@ -71,8 +62,7 @@ def run(case: str) -> dict[str, Any]:
 
 
 def main(cases: list[str]) -> None:
-    file = results.FOLDER / "craft.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["craft"] if file.exists() else {}
+    found = results.read("craft")
     for case in cases:
         found[case] = run(case)
         results.write("craft", found)

@@ -3,7 +3,6 @@
 python -m bench.plot [FILE]         FILE: docs/pictures/time-to-accuracy.png
 """
 
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -32,7 +31,7 @@ def means(curve: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 
 def main(file: Path = FILE) -> None:
-    found = json.loads((results.FOLDER / "time_to_accuracy.json").read_text(encoding="utf-8"))["time_to_accuracy"]
+    found = results.read("time_to_accuracy")
     sets = sorted({key.split()[0] for key in found})
     figure, axes = plt.subplots(1, len(sets), figsize=(5.2 * len(sets), 3.8), squeeze=False)
     for axis, name in zip(axes[0], sets, strict=True):

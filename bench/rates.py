@@ -4,8 +4,6 @@ python -m bench.rates [DATA:BACKBONE ...]     DATA: grocery, magnetic-tile, fiel
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -32,26 +30,16 @@ def run(case: str, multiple: float, cache: str) -> dict[str, Any]:
     rate = multiple * automatic_rate("adamw", Recipe().tune.batch)
     tune = ("tune.cut=blocks.4.2", "tune.views=3", f"tune.epochs={EPOCHS[name]}", "tune.patience=0")
     with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "fieldmark", "train", budget.SETS[name](), "--out", str(Path(place) / "run")]
-        for setting in (f"optim.rate={rate}", *tune):
-            command += ["--set", setting]
-        done = subprocess.run(
-            [*command, "--backbone", backbone, "--json"],
-            env={**os.environ, "FIELDMARK_CACHE": cache},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        log = (Path(place) / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    scores = json.loads(done.stdout.splitlines()[-1])["scores"]
+        out, settings = Path(place) / "run", (f"optim.rate={rate}", *tune)
+        scores = budget.train(budget.SETS[name](), out, cache, "--backbone", backbone, settings=settings)
+        log = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()
     checks = [event for event in map(json.loads, log) if event["event"] == "check"]
     best = max(checks, key=lambda event: event["score"])
     return {"rate": rate, "tuned_val_nll": -best["score"], "test": scores["test"]["accuracy"]}
 
 
 def main(cases: list[str]) -> None:
-    file = results.FOLDER / "rates.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["rates"] if file.exists() else {}
+    found = results.read("rates")
     for case in cases or CASES:
         with tempfile.TemporaryDirectory() as cache:
             found[case] = {str(multiple): run(case, multiple, cache) for multiple in MULTIPLES}

@@ -10,6 +10,13 @@ from bench.machine import facts
 FOLDER = Path(__file__).parent / "results"
 
 
+def read(name: str) -> dict[str, Any]:
+    """What `results/NAME.json` holds so far."""
+    file = FOLDER / f"{name}.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))[name] if file.exists() else {}
+    return found
+
+
 def write(name: str, found: dict[str, Any]) -> None:
     """Print `found` as a table and keep it as `results/NAME.json`."""
     width = max(len(key) for key in found)

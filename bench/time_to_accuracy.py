@@ -133,8 +133,7 @@ def versions(who: str) -> dict[str, str]:
 
 
 def main(name: str, *who: str) -> None:
-    file = results.FOLDER / "time_to_accuracy.json"
-    found = json.loads(file.read_text(encoding="utf-8"))["time_to_accuracy"] if file.exists() else {}
+    found = results.read("time_to_accuracy")
     for one in who or ("fieldmark", *PACKAGES):
         if one == "fieldmark":
             found[f"{name} fieldmark"] = {"curve": run_fieldmark(name)}

@@ -175,6 +175,8 @@ def test_train_says_scores_report_and_bundle_in_words(ask, tmp_path):
         (["--set", "picture.size"], "key=value"),
         (["--set", "picture.size=big"], "whole number"),
         (["--set", "picture.size=3"], "at least 16"),
+        (["--set", "tune.most_epochs=0.05"], "at least 0.1"),
+        (["--set", "augment.size_end=0.1"], "at least 0.25"),
         (["--recipe", "quik"], "did you mean quick"),
         (["--recipe", "none.toml"], "cannot be read"),
         (["--backbone", "test_resnt"], "test_resnet"),

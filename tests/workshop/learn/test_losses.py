@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.field.evaluate.classification import membership
+from fieldmark.field.evaluate.classification import groups_of
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.learn.losses import coarse_cross_entropy, soft_cross_entropy
 from fieldmark.workshop.recipe import RegulariseRecipe
@@ -62,7 +62,7 @@ def test_the_coarse_loss_of_a_hopeless_guess_is_a_number_with_a_gradient():
 
 def test_a_recipe_may_add_the_loss_of_coarse_labels_where_the_data_has_them():
     classes, coarse_of = ("ant", "bee", "cat"), {"ant": "insect", "bee": "insect"}
-    assert membership(classes, coarse_of)[0] == ["cat", "insect"]
+    assert groups_of(classes, coarse_of)[0] == ["cat", "insect"]
     logits, targets = (torch.from_numpy(v).float() for v in drawn(0, 4, 3))
     plain = Classify(classes).loss([logits], targets)
     terms = RegulariseRecipe(label_smoothing=0.0, coarse=0.5)

@@ -25,12 +25,11 @@ def softmax(logits: NDArray[np.floating]) -> Probabilities:
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
-def membership(classes: Sequence[str], coarse_of: Mapping[str, str]) -> tuple[list[str], NDArray[np.float64]]:
-    """The coarse classes by name, and which class belongs to which, 0 or 1 [L, G]; a class without one is its own."""
-    names = sorted({coarse_of.get(c, c) for c in classes})
-    member = np.zeros((len(classes), len(names)))
-    member[np.arange(len(classes)), [names.index(coarse_of.get(c, c)) for c in classes]] = 1
-    return names, member
+def groups_of(classes: Sequence[str], coarse_of: Mapping[str, str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The coarse classes by name, and the number [L] of each class's own; a class without one is its own."""
+    of = [coarse_of.get(c, c) for c in classes]
+    names = sorted(set(of))
+    return names, np.array([names.index(group) for group in of], np.int64)
 
 
 def expected_calibration_error(

@@ -55,8 +55,8 @@ def explain_picture(recogniser: Recogniser, source: Source, question: Question =
         raise PictureError(NO_NUMBERS)
     prediction = recogniser.task.predict([name_of(source)], outputs, recogniser.facts)[0]
     best = _best(outputs["logits"][0], recogniser.classes, question)
-    asked = question.class_weights(recogniser.classes, best)
-    evidence = recogniser.evidence({name: values[0] for name, values in outputs.items()}, asked)
+    weights = question.class_weights(recogniser.classes, best) @ recogniser.head_weights
+    evidence = recogniser.evidence({name: values[0] for name, values in outputs.items()}, weights)
     label = question.label or recogniser.classes[best]
     return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
 

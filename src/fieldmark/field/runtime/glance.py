@@ -22,7 +22,7 @@ from .stream import Load, Look, Seen, see
 
 T = TypeVar("T")
 Region = Box  # in shares of the network's view of the picture
-Evidence = Callable[[Arrays, NDArray[np.float32]], NDArray[np.float32]]
+Evidence = Callable[[Arrays], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def region_of(evidence: NDArray[np.float32], side: float) -> Region:
 
 
 def second_look(glances: Glances, evidence: Evidence, load_region: Callable[[T, Region], Picture]) -> Look[T]:
-    """The look of a stream whose pictures are seen twice. `evidence` gives that of one picture's outputs [h, w] for a
-    combination of logits [L]; `load_region` the part of an item's picture as the network's input."""
+    """The look of a stream whose pictures are seen twice. `evidence` gives that of one picture's outputs for its
+    most probable class [h, w]; `load_region` the part of an item's picture as the network's input."""
 
     def look(engine: Engine, load: Load[T], items: Sequence[T], outputs: Sequence[str]) -> list[Seen[T]]:
         first = see(engine, load, items, tuple(dict.fromkeys((*outputs, *OUTPUTS))))
         places = [i for i, s in enumerate(first) if s.error is None and _finite(s.outputs)]
-        regions = {i: _region(first[i].outputs, evidence, glances.side) for i in places}
+        regions = {i: region_of(evidence(first[i].outputs), glances.side) for i in places}
         again = see(engine, lambda i: load_region(items[i], regions[i]), places, ("logits",))
         for place, seen in zip(places, again, strict=True):
             if seen.error is None:
@@ -81,9 +81,3 @@ def second_look(glances: Glances, evidence: Evidence, load_region: Callable[[T, 
 
 def _finite(outputs: Arrays) -> bool:
     return all(np.isfinite(outputs[name]).all() for name in OUTPUTS)
-
-
-def _region(outputs: Arrays, evidence: Evidence, side: float) -> Region:
-    logits = outputs["logits"]
-    asked = np.eye(1, logits.size, int(logits.argmax()), dtype=np.float32)[0]
-    return region_of(evidence(outputs, asked), side)

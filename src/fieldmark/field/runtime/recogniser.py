@@ -108,11 +108,10 @@ class Recogniser:
             raise self.unfit(f"head.weight in {bundles.WEIGHTS} does not fit the classes")
         return weights
 
-    def evidence(self, outputs: Arrays, asked: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class evidence [h, w] of one picture, from its `evidence.OUTPUTS`, for the combination `asked` [L] of logits;
-        BundleError where the network's outputs do not fit each other or the head."""
+    def evidence(self, outputs: Arrays, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Class evidence [h, w] of one picture, from its `evidence.OUTPUTS`, for `weights` [D], a row of the head's or
+        a combination of rows; BundleError where the network's outputs do not fit each other or the head."""
         attention, features, embedding = (outputs[name] for name in ("attention", "features", "embedding"))
-        weights = asked @ self.head_weights
         fits = attention.ndim == features.ndim == 3 and attention.shape[1:] == features.shape[1:]
         if not fits or not embedding.shape == weights.shape == (len(attention) * len(features),):
             raise self.unfit("its network's outputs do not fit each other or the head's weights")
@@ -157,10 +156,13 @@ class Recogniser:
         if self.glances.count == 1:
             return see
 
+        def evidence(outputs: Arrays) -> NDArray[np.float32]:
+            return self.evidence(outputs, self.head_weights[int(outputs["logits"].argmax())])
+
         def load_region(source: Source, region: Region) -> Picture:
             return load_source(source, self.preprocess, region)
 
-        return second_look(self.glances, self.evidence, load_region)
+        return second_look(self.glances, evidence, load_region)
 
 
 def load_source(source: Source, preprocess: Preprocess, region: Region | None = None) -> Picture:

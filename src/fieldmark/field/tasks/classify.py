@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldmark.field.evaluate.classification import membership, scores, softmax
+from fieldmark.field.evaluate.classification import groups_of, scores, softmax
 from fieldmark.field.evaluate.intervals import mean_interval
 from fieldmark.types import Prediction, Sample, Score
 
@@ -60,7 +60,7 @@ class Classify:
         self, samples: Sequence[Sample], probabilities: NDArray[np.float64], facts: TaskFacts
     ) -> NDArray[np.bool_]:
         """Whether the coarse class with the largest summed probability is the true one, [N]."""
-        names, member = membership(facts.classes, facts.coarse_of)
-        best = (probabilities @ member).argmax(1)
+        names, group_of = groups_of(facts.classes, facts.coarse_of)
+        best = (probabilities @ np.eye(len(names))[group_of]).argmax(1)
         truth = [s.coarse if s.coarse is not None else facts.coarse_of.get(s.label, s.label) for s in samples]
         return np.array([names[b] == t for b, t in zip(best, truth, strict=True)])

@@ -14,7 +14,7 @@ from torch import Tensor
 from fieldmark.data.index import Index, class_names
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.calibration import fit_temperature
-from fieldmark.field.evaluate.classification import membership, softmax
+from fieldmark.field.evaluate.classification import groups_of, softmax
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.losses import coarse_cross_entropy, soft_cross_entropy
 from fieldmark.workshop.models.attention import overlap
@@ -55,7 +55,7 @@ class Classify:
         coarse_of: Mapping[str, str] | None = None,
     ) -> None:
         self.classes, self.terms = tuple(classes), terms
-        self.group_of = torch.from_numpy(membership(self.classes, coarse_of)[1].argmax(1)) if coarse_of else None
+        self.group_of = torch.from_numpy(groups_of(self.classes, coarse_of)[1]) if coarse_of else None
 
     def targets(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Class numbers [N]."""

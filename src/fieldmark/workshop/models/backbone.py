@@ -76,10 +76,10 @@ def create_backbone(name: str, weights_from: str = "auto", size: int = 0) -> Bac
     `weights_from`: "auto" (embedded, else hub), "none" (random), or a `.safetensors` path. `size` in pixels, 0 = the
     network's default. Raises UsageError for unknown names, WeightsError when weights are missing or do not fit.
     """
-    import timm
-
     if name in classic.NETWORKS:
         return _create_classic(name, weights_from, size)
+    import timm
+
     if not timm.is_model(name):
         raise UsageError(unknown_name("backbone", name, [*classic.NETWORKS, *timm.list_models()]))
     try:

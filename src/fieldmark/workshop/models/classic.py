@@ -122,8 +122,8 @@ class MnistNet(Classic):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(CHANNELS, 10, 5), nn.Conv2d(10, 20, 5)
         self.drop = nn.Dropout2d()
-        self.side = ((size - 4) // 2 - 4) // 2
-        self.dense = nn.Linear(20 * self.side**2, 50)
+        side = ((size - 4) // 2 - 4) // 2
+        self.dense = nn.Linear(20 * side**2, 50)
         self.num_features = 50
 
     def forward_features(self, x: Tensor) -> Tensor:

@@ -169,6 +169,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "decide.glances": (0, 2),
     "bundle.calibration": (0, 4096),
 }
+_LEAST: dict[str, tuple[float, str]] = {  # of what is not 0, which leaves it open
+    "picture.size": (16, "by backbone"),
+    "tune.most_epochs": (0.1, "by budget"),
+    "augment.size": (0.25, "by the plan"),
+    "augment.size_end": (0.25, "as at the beginning"),
+}
 
 
 def from_json(values: Mapping[str, Any]) -> Recipe:
@@ -185,16 +191,15 @@ def check(recipe: Recipe) -> Recipe:
     for key, (low, high) in _RANGES.items():
         if not low <= values[key] <= high:
             raise UsageError(f"{key} must be between {low} and {high}, not {values[key]}")
+    for key, (least, zero) in _LEAST.items():
+        if 0 < values[key] < least:
+            raise UsageError(f"{key} must be 0 ({zero}) or at least {least}, not {values[key]}")
     if recipe.data.val + recipe.data.test > 0.9:
         raise UsageError("data.val and data.test leave less than a tenth of the pictures to learn from; lower them")
     if not recipe.probe.shrinkage or not all(0 < s < 1 for s in recipe.probe.shrinkage):
         raise UsageError("probe.shrinkage takes numbers between 0 and 1, such as 0.1,0.3")
     if not recipe.probe.power or not all(0 < p <= 1 for p in recipe.probe.power):
         raise UsageError("probe.power takes numbers above 0 and up to 1, such as 0.5,1")
-    if recipe.picture.size and recipe.picture.size < 16:
-        raise UsageError(f"picture.size must be 0 (by backbone) or at least 16, not {recipe.picture.size}")
-    if any(0 < share < 0.25 for share in (recipe.augment.size, recipe.augment.size_end)):
-        raise UsageError("augment.size and augment.size_end must be 0 (by the plan) or at least 0.25")
     if not 0 <= recipe.seed < 2**63:
         raise UsageError(f"the seed must be between 0 and 2^63 - 1, not {recipe.seed}")
     if not recipe.probe.on and not recipe.tune.stages:

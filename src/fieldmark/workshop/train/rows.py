@@ -112,6 +112,11 @@ class FreshRows:
         self.pictures, self.engine_for, self.output, self.dtype = pictures, engine_for, output, dtype
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="fieldmark")
 
+    @property
+    def errors(self) -> dict[int, str]:
+        """Why pictures were left out, by place."""
+        return self.pictures.errors
+
     def follow(self, order: Follow) -> None:
         """Read pictures ahead in this order."""
         self.pictures.follow(order)

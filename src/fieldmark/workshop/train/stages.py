@@ -192,9 +192,8 @@ class Stages:
             )
             found = fit.run()
             self.temperature = self._temperature(lesson)
-        pictures = source.pictures if isinstance(source, FreshRows) else source
-        if isinstance(pictures, Pictures):  # those that broke while it learned
-            self.usable.leave_out({self.usable.keys[place]: why for place, why in pictures.errors.items()}, job.journal)
+        if isinstance(source, Pictures | FreshRows):  # those that broke while it learned
+            self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
         job.journal.write("stage", name=stage.name, **vars(found))
         return found
 
