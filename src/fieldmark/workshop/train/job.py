@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from fieldmark.data import Index
+from fieldmark.data.index import check_named
 from fieldmark.errors import UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
@@ -140,6 +141,7 @@ def _recipe_text(recipe: Recipe) -> str:
 
 
 def check_task(index: Index) -> None:
+    check_named(index)
     several = next((s for s in index.samples if len(s.labels) != 1), None)
     if several is not None:
         raise UsageError(
@@ -206,6 +208,12 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun:
         journal.say(f"left out {skip.name}: {skip.reason}")
     if len(index.skipped) > MOST_SAID:
         journal.say(f"left out {len(index.skipped) - MOST_SAID:,} more; the report lists all")
+    if index.notes:
+        journal.write("notes", notes=[[note.name, note.text] for note in index.notes])
+    for note in index.notes[:MOST_SAID]:
+        journal.say(f"{note.name}: {note.text}")
+    if len(index.notes) > MOST_SAID:
+        journal.say(f"{len(index.notes) - MOST_SAID:,} more notes on annotations; log.jsonl has them")
     return journal
 
 
