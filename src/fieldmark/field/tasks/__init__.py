@@ -4,12 +4,13 @@ from fieldmark.errors import UsageError, unknown_name
 
 from .base import Guess, OnLogits, Task, TaskFacts
 from .classify import Classify
+from .detect import Detect
 from .multilabel import MultiLabel
 from .regress import Regress
 
 __all__ = ["TASKS", "Guess", "OnLogits", "Task", "TaskFacts", "get_task"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress(), Detect())}
 
 
 def get_task(name: str) -> Task:
