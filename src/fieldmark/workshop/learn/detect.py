@@ -60,7 +60,8 @@ class Detect:
 
     @classmethod
     def of(cls, index: Index, recipe: Recipe) -> "Detect":
-        """For this data; DataError when no training picture has a box."""
+        """For this data; DataError when no training picture has a box, MissingExtraError when boxes cannot be scored."""
+        metrics.coco_library()  # missed now, not when all is learned
         classes = check_classes(index)
         if not classes:
             raise DataError("no training picture has a box; move some into the training part")
