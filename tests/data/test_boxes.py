@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -43,6 +43,7 @@ def test_a_box_is_mended_where_its_meaning_is_plain_and_left_out_otherwise(given
     assert said is None or ("left out" in problems[0]) == (made is None)
 
 
+@settings(deadline=None)
 @given(ANY_BOXES, SIDES)
 def test_boxes_lie_in_the_picture_with_an_area_whatever_came_in(xyxy, size_wh):
     labels = [str(i) for i in range(len(xyxy))]
@@ -54,6 +55,7 @@ def test_boxes_lie_in_the_picture_with_an_area_whatever_came_in(xyxy, size_wh):
     assert sorted([*boxes.labels, *map(str, left_out)], key=int) == labels
 
 
+@settings(deadline=None)
 @given(ANY_BOXES, SIDES)
 def test_mended_boxes_need_no_mending(xyxy, size_wh):
     boxes, _ = mend(xyxy, ["x"] * len(xyxy), size_wh)
@@ -62,6 +64,7 @@ def test_mended_boxes_need_no_mending(xyxy, size_wh):
     assert problems == []
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.floats(0, 50)] * 4))
 def test_boxes_within_the_picture_are_what_they_were(corners):
     (x0, x1), (y0, y1) = sorted(corners[:2]), sorted(corners[2:])

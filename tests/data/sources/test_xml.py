@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.data.sources.xml import MAX_DEPTH, Element, read_xml
@@ -66,6 +66,7 @@ def test_texts_of_other_encodings_are_read(encoding):
     assert read_xml(text.encode(encoding)) == [Element("b", 1, "é")]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: f"<a>{t}</a>".encode("utf-8", "replace")))
 def test_no_bytes_raise_anything_else(data):
     try:
