@@ -42,7 +42,7 @@ def test_a_task_predicts_and_scores(name):
     predictions = task.predict([s.name for s in samples], outputs, facts)
     assert [p.path for p in predictions] == [s.name for s in samples]
     assert all(isinstance(p, Prediction) and p.error is None for p in predictions)
-    assert all(set(p.extra) <= set(task.extra) for p in predictions)
+    assert all(set(p.extra) <= set(task.columns(facts)) for p in predictions)
     scores = task.score(samples, outputs, facts)
     assert scores["n"] == 6
     assert {task.headline, task.guess(samples, facts).key} <= set(scores)

@@ -151,7 +151,7 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
     with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        printing.write_csv(stream, evaluation.predictions, 1, recogniser.task.extra)
+        printing.write_csv(stream, evaluation.predictions, 1, recogniser.task.columns(recogniser.facts))
     return maps
 
 
@@ -181,7 +181,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
         for prediction in rows():
             click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
     elif form == "csv":
-        printing.write_csv(sys.stdout, rows(), top, recogniser.task.extra)
+        printing.write_csv(sys.stdout, rows(), top, recogniser.task.columns(recogniser.facts))
     else:
         printing.print_table(rows(), top)
     if failed:

@@ -25,7 +25,9 @@ class MultiLabel:
     outputs = ("logits",)
     headline = "map"
     fewest_classes = 1
-    extra = ("present",)
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ("present",)
 
     def check(self, samples: Sequence[Sample]) -> None:
         if not any(s.labels for s in samples):

@@ -23,7 +23,9 @@ class Regress:
     outputs = ("logits",)
     headline = "mae"
     fewest_classes = 1
-    extra = ("value", "interval")
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ("value", "interval")
 
     def check(self, samples: Sequence[Sample]) -> None:
         if not any(s.target is not None for s in samples):

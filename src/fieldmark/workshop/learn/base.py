@@ -28,6 +28,11 @@ class Learner(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how this data is learned, a sentence each."""
+        ...
+
     def targets(self, samples: Sequence[Sample]) -> Targets:
         """The truth of samples, [N, ...], as it is kept."""
         ...
