@@ -1,6 +1,6 @@
 """Labelled pictures: where they come from, how they are split, and what identifies them."""
 
-from .index import Index, Note, Skipped, fingerprint
+from .index import Index, Note, Skipped, fingerprint, numbered
 from .masks import IGNORE, load_mask, mask_classes
 from .sources import open_data
 from .split import SPLITS, SplitRule, named, split
@@ -16,6 +16,7 @@ __all__ = [
     "load_mask",
     "mask_classes",
     "named",
+    "numbered",
     "open_data",
     "split",
 ]

@@ -31,13 +31,15 @@ class Note:
 
 @dataclass(frozen=True)
 class Index:
-    """The samples of a data set in its own order, and what was left out on the way."""
+    """The samples of a data set in its own order, and what was left out on the way; `kind`, what tells their truth:
+    "label" (one a picture), "labels" (any number), "target" (a number), "boxes", "mask"; `notes`, what was wrong in
+    annotations."""
 
     source: str
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
+    kind: str = "label"
     notes: tuple[Note, ...] = ()
-    kind: str = "label"  # what a sample's truth is: label, boxes, mask
 
     def part(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split: "train", "val", "test"."""
@@ -53,7 +55,7 @@ class Index:
         """Coarse label of each fine one, where given; DataError when a fine label has two."""
         found: dict[str, str] = {}
         for sample in self.samples:
-            if sample.coarse is not None and sample.labels:
+            if sample.coarse is not None and len(sample.labels) == 1:
                 before = found.setdefault(sample.label, sample.coarse)
                 if before != sample.coarse:
                     raise DataError(
@@ -69,7 +71,19 @@ def check_named(index: Index) -> None:
     """DataError when what is known of the pictures is not a name each."""
     if index.kind in ("boxes", "mask"):
         what = {"boxes": "boxes", "mask": "masks"}[index.kind]
-        raise DataError(f"{index.source} holds {what}, not one name a picture; give class folders or a table of labels")
+        raise DataError(
+            f"{index.source} holds {what}, not one name a picture; give class folders or a table of labels, or train "
+            "with --task multilabel"
+        )
+
+
+def numbered(index: Index) -> Index:
+    """The samples with a number, for which alone it is asked; DataError when there is none."""
+    known = tuple(replace(s, labels=(), coarse=None) for s in index.samples if s.target is not None)
+    if not known:
+        raise DataError(f"{index.source} has no numbers; give a table with the column target")
+    lacking = tuple(Skipped(s.name, "it has no target") for s in index.samples if s.target is None)
+    return replace(index, samples=known, skipped=index.skipped + lacking, kind="target")
 
 
 def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -89,14 +103,14 @@ def distinct(found: Iterable[str]) -> tuple[str, ...]:
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
-    """SHA-256 over name, labels and size in bytes of every sample, and its boxes and mask, whatever their order."""
+    """SHA-256 over name, truth and size in bytes of every sample, whatever their order."""
     rows = sorted(json.dumps([s.name, s.labels, _size(s.path), *_more(s)]) for s in samples)
     return sha256("\n".join(rows).encode())
 
 
 def _more(sample: Sample) -> list[Any]:
-    """What JSON can tell boxes and masks apart by; nothing for a sample without."""
-    found: list[Any] = []
+    """What JSON can tell numbers, boxes and masks apart by; nothing for a sample without."""
+    found: list[Any] = [] if sample.target is None else [sample.target]
     if sample.boxes is not None:
         found.append(["boxes", sample.boxes.labels, sha256(sample.boxes.xyxy.astype("<f4").tobytes())])
     if isinstance(sample.mask, MaskFile):

@@ -69,7 +69,7 @@ def open_coco(data: Path, progress: Progress | None = None) -> Index:
                 _add(annotated(sample, truth, notes), first, document.path)
             except PictureError as error:
                 skipped.append(Skipped(name, str(error)))
-    return Index(str(data), tuple(first.values()), tuple(skipped), notes.all(), "boxes" if boxes else "mask")
+    return Index(str(data), tuple(first.values()), tuple(skipped), "boxes" if boxes else "mask", notes.all())
 
 
 def _files(root: Path) -> list[Path]:

@@ -1,6 +1,8 @@
-"""A CSV, TSV or Parquet table with `path` and `label` (or `labels`), and, where present, split, group, coarse, mask."""
+"""A CSV, TSV or Parquet table with `path` and `label` (or `labels`, or a numeric `target`), and, where present, split,
+group, coarse, mask."""
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-COLUMNS = ("path", "label", "labels", "split", "group", "coarse", "mask", *CORNERS)
+KINDS = ("label", "labels", "target", "mask")  # what tells the truth, the first that is there
+COLUMNS = ("path", *KINDS, "split", "group", "coarse", *CORNERS)
 LABEL_SEPARATOR = ";"
 MAX_ROWS = 20_000_000
 MAX_ROW_LINES = 10  # a quote that is never closed runs through the rest of the file
@@ -32,7 +35,8 @@ Row = dict[str, str]
 def open_table(path: Path, source: str | None = None, progress: Progress | None = None) -> Index:
     """The Index of a table, of one row a picture or one row a box; paths in it are relative to its folder.
 
-    Rows without path, label or file are left out and listed. Raises DataError for missing columns, for one path with
+    Rows without path, label (target, where that is all) or file are left out and listed; an empty cell in `labels` says
+    that the picture has none of them. Raises DataError for missing columns, for one path with
     two different labels or splits, and for a table that cannot be read.
     """
     rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
@@ -44,9 +48,8 @@ def open_table(path: Path, source: str | None = None, progress: Progress | None 
     found = _Found(path, mask_names_in(path.parent) if "mask" in columns else None)
     for line, row in rows:
         found.add(line, row)
-    samples = found.samples if found.mask_names else _sound(found.samples)
-    kind = "mask" if columns and not {"label", "labels"} & columns else "label"
-    return Index(source or str(path), tuple(samples), tuple(found.skipped), found.notes.all(), kind)
+    samples = _sound(found.samples) if found.kind == "label" and found.mask_names is None else found.samples
+    return Index(source or str(path), tuple(samples), tuple(found.skipped), found.kind, found.notes.all())
 
 
 class _Found:
@@ -58,10 +61,12 @@ class _Found:
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
         self.notes = Notes()
+        self.kind = KINDS[0]
         self._first: dict[str, tuple[int, Sample]] = {}
         self._same: SameFiles[tuple[int, Sample]] = SameFiles()
 
     def add(self, line: int, row: Row) -> None:
+        self.kind = next(kind for kind in KINDS if kind in row)
         sample = self._sample(line, row)
         if isinstance(sample, str):
             self.skipped.append(Skipped(row["path"] or f"line {line}", sample))
@@ -75,13 +80,16 @@ class _Found:
 
     def _sample(self, line: int, row: Row) -> Sample | str:
         """The sample of one row, or the reason why it has none."""
-        place, labels = find_picture(self.table.parent, row["path"]), _labels(row)
+        labels, target = _labels(row), _number(row.get("target", ""))
+        place = find_picture(self.table.parent, row["path"])
         if isinstance(place, str):
             return place
-        if not labels and {"label", "labels"} & row.keys():
+        if self.kind == "label" and not labels:
             return "the row has no label"
+        if self.kind == "target" and target is None:
+            return "its target is no number"
         mask = self._mask(line, row.get("mask", ""), labels)
-        if mask is None and not labels:
+        if self.kind == "mask" and mask is None:
             return "the row has no mask"
         return Sample(
             *place,
@@ -89,6 +97,7 @@ class _Found:
             split=row.get("split") or None,
             group=row.get("group") or None,
             coarse=row.get("coarse") or None,
+            target=target,
             mask=mask,
         )
 
@@ -118,9 +127,18 @@ def _labels(row: Row) -> tuple[str, ...]:
     return tuple(sorted({part.strip() for part in row.get("labels", "").split(LABEL_SEPARATOR)} - {""}))
 
 
+def _number(text: str) -> float | None:
+    """A finite number, or None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sample) -> Skipped:
     which = again.name if again.name == first.name else f"{again.name} (the same file as {first.name})"
-    for what in ("labels", "split"):
+    for what in ("labels", "target", "split"):
         a, b = getattr(first, what), getattr(again, what)
         if a != b:
             raise DataError(f"{table}: {which} is {a} in line {first_line} and {b} in line {line}; keep one row")
@@ -128,9 +146,9 @@ def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sa
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
-    if "path" not in columns or not {"label", "labels", "mask"} & set(columns):
+    if "path" not in columns or not set(KINDS) & set(columns):
         found = ", ".join(columns) if columns else "none"
-        raise DataError(f"{path} needs the columns path and label (or labels); found: {found}")
+        raise DataError(f"{path} needs the columns path and label (or labels, or target); found: {found}")
     twice = [name for name, count in Counter(columns).items() if count > 1 and name in COLUMNS]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]}; keep one, or rename the others")

@@ -97,7 +97,7 @@ def open_yolo(data: Path, progress: Progress | None = None) -> Index:
         )
     outlined = any(isinstance(s.mask, Outlines) and s.mask.regions for s in samples.values())
     found = tuple(s if outlined else replace(s, mask=None) for s in samples.values())
-    return Index(str(data), found, tuple(skipped), notes.all(), "boxes")
+    return Index(str(data), found, tuple(skipped), "boxes", notes.all())
 
 
 def _refuse_two(name: str, one: str | None, other: str | None, data: Path) -> None:
