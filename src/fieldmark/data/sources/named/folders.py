@@ -100,7 +100,7 @@ def open_ucf(facts: DataSet, root: Path, _progress: Progress | None) -> Index:
         for line in read_lines(root / "ucfTrainTestlist" / name):
             label, slash, file = line.split()[0].partition("/")
             clip = file.removesuffix(".avi")
-            if not slash or not clip or ".." in (label, clip):
+            if not slash or not clip or "/" in clip or ".." in (label, clip):
                 skipped.append(Skipped(f"{name}: {line[:60]}", "not class/clip"))
                 continue
             folder = next((f for f in (root / "frames" / label / clip, root / "frames" / clip) if is_folder(f)), None)

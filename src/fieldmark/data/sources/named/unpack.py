@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Self
 
 from fieldmark.errors import DataError, UsageError
 from fieldmark.files import PARTIAL
@@ -75,24 +75,24 @@ def unpack(archive: Path, folder: Path, progress: Progress | None = None, *, mos
     except OSError as error:
         if error.errno is None or error.filename == str(archive):  # gzip and bzip2 say so when data are no such data
             raise DataError(f"{archive} cannot be read ({_first_line(error)}); remove it and get it again") from error
-        raise UsageError(f"cannot unpack {archive} into {folder}: {error.strerror}; free some room there") from error
+        raise UsageError(f"cannot unpack {archive} into {folder}: {error.strerror}; free some room") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def _copy_all(archive: Path, made: Path, progress: Progress | None, most_bytes: int) -> None:
-    size, total = archive.stat().st_size, 0
+    size, count, total = archive.stat().st_size, 0, 0
     with archive.open("rb") as raw:
-        for count, (name, n_bytes, opened) in enumerate(_members(archive, raw), start=1):
-            total += n_bytes
+        for name, n_bytes, opened in _members(archive, raw):
+            count, total = count + bool(name), total + n_bytes
             if count > MAX_FILES or total > most_bytes:
                 raise DataError(
                     f"{archive} holds more than {MAX_FILES:,} files or {most_bytes:,} bytes, which is not what was "
                     "published; remove it and get it again"
                 )
-            path = _inside(archive, name)
-            if opened is not None:
-                _copy(opened, made / path, n_bytes)
+            _check_inside(archive, name)
+            if opened is not None and PurePosixPath(name).parts:
+                _copy(opened, made / name, n_bytes)
             if progress is not None:
                 progress(f"unpacking {archive.name} (MB)", raw.tell() // 1_000_000, size // 1_000_000)
 
@@ -106,18 +106,33 @@ def _members(archive: Path, raw: IO[bytes]) -> Iterator[Member]:
                 yield info.filename, info.file_size, None if other else partial(zipped.open, info)
         return
     raw.seek(0)
-    with tarfile.open(fileobj=raw) as tar:
+    with tarfile.open(fileobj=raw, tarinfo=_Member) as tar:
         for member in tar:
             regular = member.isreg()
             yield member.name, member.size if regular else 0, partial(tar.extractfile, member) if regular else None
+        rest = tar.fileobj
+        while rest is not None and (piece := rest.read(PIECE)):  # compressed data are checked at their very end
+            yield "", len(piece), None
 
 
-def _inside(archive: Path, name: str) -> PurePosixPath:
-    """The path of a member below the folder; DataError when it would leave it."""
+class _Member(tarfile.TarInfo):
+    """A member of a tar in which a damaged header is an error, not the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not any(buf):  # nothing, or zeros: the end indeed
+                raise
+            raise tarfile.ReadError(str(error)) from None
+
+
+def _check_inside(archive: Path, name: str) -> None:
+    """DataError when the path of a member would leave the folder."""
     path, parts = PurePosixPath(name), name.replace("\\", "/").split("/")
-    if path.is_absolute() or ".." in parts or PureWindowsPath(name).drive or "\0" in name or not path.parts:
+    if path.is_absolute() or ".." in parts or PureWindowsPath(name).drive or "\0" in name:
         raise DataError(f"{archive} holds the path {name[:80]!r}, which leaves its folder; remove the archive")
-    return path
 
 
 def _copy(opened: Opener, target: Path, n_bytes: int) -> None:
