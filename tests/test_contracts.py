@@ -36,14 +36,18 @@ def test_a_preset_makes_a_recipe_of_its_name_that_can_be_used(name):
 def test_a_task_predicts_and_scores(name):
     task: Task = get_task(name)
     assert task.name == name
-    facts = TaskFacts(CLASSES)
-    samples = [Sample(Path(f"{i}.png"), f"{i}.png", (CLASSES[i % 3],)) for i in range(6)]
+    facts = TaskFacts(CLASSES, target={"mean": 0.0, "scale": 1.0})
+    samples = [Sample(Path(f"{i}.png"), f"{i}.png", (CLASSES[i % 3],), target=float(i)) for i in range(6)]
     outputs = {key: np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]] * 5 for key in task.outputs}
     predictions = task.predict([s.name for s in samples], outputs, facts)
     assert [p.path for p in predictions] == [s.name for s in samples]
     assert all(isinstance(p, Prediction) and p.error is None for p in predictions)
-    assert len(task.targets(samples, facts)) == 6
-    assert task.score(samples, outputs, facts)["n"] == 6
+    assert all(set(p.extra) <= set(task.columns(facts)) for p in predictions)
+    scores = task.score(samples, outputs, facts)
+    assert scores["n"] == 6
+    assert {task.headline, task.guess(samples, facts).key} <= set(scores)
+    assert task.each(samples, outputs, facts).shape == task.margins(outputs["logits"], facts).shape == (6,)
+    assert len(task.decisions(outputs["logits"], facts)) == len(task.strength(outputs, facts)) == 6
 
 
 def test_every_task_that_is_trained_is_a_task_of_the_field():

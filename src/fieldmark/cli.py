@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BEGUN = time.monotonic()
 FORMATS = ("table", "jsonl", "csv")
+TASKS = ("auto", "classify", "multilabel", "regress")
 EXISTING = click.Path(path_type=Path)
 GLANCES = click.option(
     "--glances",
@@ -35,7 +36,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("data")
 @click.option("--out", required=True, type=EXISTING, help="New folder for the run; its bundle is RUN/bundle.")
-@click.option("--task", default="auto", type=click.Choice(["auto", "classify"]), help="What to learn.")
+@click.option("--task", default="auto", type=click.Choice(TASKS), help="What to learn; default: what the data tells.")
 @click.option("--backbone", help="A timm name (fieldmark models lists them); default tf_efficientnet_lite0.")
 @click.option("--head", help="average (default), gem, additive, gated, dot or self: how features are read.")
 @click.option("--budget", metavar="TIME", help="How long it may take, such as 90s, 5m or 2h.")
@@ -59,10 +60,10 @@ def train(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Learn to recognise the classes of DATA.
+    """Learn what DATA tells of its pictures: their class, their labels, or a number.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
-    columns path and label, or a name: field-guide, or one that `fieldmark data` lists.
+    columns path and label (or labels, or target), or a name: field-guide, or one that `fieldmark data` lists.
     """
     from fieldmark.progress import Reporter
 
@@ -150,7 +151,7 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
     with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        printing.write_csv(stream, evaluation.predictions, 1)
+        printing.write_csv(stream, evaluation.predictions, 1, recogniser.task.columns(recogniser.facts))
     return maps
 
 
@@ -180,7 +181,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
         for prediction in rows():
             click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
     elif form == "csv":
-        printing.write_csv(sys.stdout, rows(), top)
+        printing.write_csv(sys.stdout, rows(), top, recogniser.task.columns(recogniser.facts))
     else:
         printing.print_table(rows(), top)
     if failed:
@@ -218,7 +219,8 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
         if row["error"] is not None:
             _left_out(row["path"], row["error"])
         else:
-            said = f"{printing.visible(row['label'])} {row['probability']:.1%}"
+            chance = row["probability"]
+            said = f"{printing.visible(row['label'])} {row['value'] if chance is None else f'{chance:.1%}'}"
             click.echo(f"{printing.visible(row['path'])}\t{said}\t{printing.visible(out / name)}")
     if any(row["error"] is not None for _, row in found):
         sys.exit(1)

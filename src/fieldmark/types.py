@@ -77,6 +77,11 @@ class Sample:
     def label(self) -> str:
         return self.labels[0]
 
+    @property
+    def truth(self) -> str:
+        """What is known of it, as tables write it: labels between semicolons, or its number."""
+        return ";".join(self.labels) if self.labels or self.target is None else f"{self.target:g}"
+
 
 @dataclass(frozen=True)
 class Score:

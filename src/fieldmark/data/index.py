@@ -22,11 +22,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Index:
-    """The samples of a data set in its own order, and what was left out on the way."""
+    """The samples of a data set in its own order, and what was left out on the way; `kind`, what tells their truth:
+    "label" (one a picture), "labels" (any number), "target" (a number)."""
 
     source: str
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
+    kind: str = "label"
 
     def part(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split: "train", "val", "test"."""
@@ -42,7 +44,7 @@ class Index:
         """Coarse label of each fine one, where given; DataError when a fine label has two."""
         found: dict[str, str] = {}
         for sample in self.samples:
-            if sample.coarse is not None and sample.labels:
+            if sample.coarse is not None and len(sample.labels) == 1:
                 before = found.setdefault(sample.label, sample.coarse)
                 if before != sample.coarse:
                     raise DataError(
@@ -52,6 +54,15 @@ class Index:
 
     def with_samples(self, samples: Iterable[Sample]) -> "Index":
         return replace(self, samples=tuple(samples))
+
+
+def numbered(index: Index) -> Index:
+    """The samples with a number, for which alone it is asked; DataError when there is none."""
+    known = tuple(replace(s, labels=(), coarse=None) for s in index.samples if s.target is not None)
+    if not known:
+        raise DataError(f"{index.source} has no numbers; give a table with the column target")
+    lacking = tuple(Skipped(s.name, "it has no target") for s in index.samples if s.target is None)
+    return replace(index, samples=known, skipped=index.skipped + lacking, kind="target")
 
 
 def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -66,9 +77,13 @@ def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
-    """SHA-256 over name, labels and size in bytes of every sample, whatever their order."""
-    rows = sorted(json.dumps([s.name, s.labels, _size(s.path)]) for s in samples)
+    """SHA-256 over name, truth and size in bytes of every sample, whatever their order."""
+    rows = sorted(json.dumps([s.name, s.labels, _size(s.path), *_target(s)]) for s in samples)
     return sha256("\n".join(rows).encode())
+
+
+def _target(sample: Sample) -> list[float]:
+    return [] if sample.target is None else [sample.target]
 
 
 def _size(path: Path) -> int:

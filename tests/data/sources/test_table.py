@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from fieldmark.data.index import fingerprint
 from fieldmark.data.sources.table import open_table
 from fieldmark.errors import DataError, MissingExtraError
 from tests.making import write_picture
@@ -146,7 +147,7 @@ def test_a_path_in_two_splits_is_refused(place):
     ],
 )
 def test_missing_columns_are_named(place, text, found):
-    with pytest.raises(DataError, match=rf"needs the columns path and label \(or labels\); found: {found}"):
+    with pytest.raises(DataError, match=rf"needs the columns path and label \(or labels, or target\); found: {found}"):
         open_table(table(place, text))
 
 
@@ -250,7 +251,31 @@ def test_lists_of_labels_in_parquet_are_labels(place):
     columns = {"path": ["a.png", "b.png"], "labels": [["oak", "ash"], []]}
     parquet.write_table(pyarrow.table(columns), place / "t.parquet")
     index = open_table(place / "t.parquet")
-    assert [s.labels for s in index.samples] == [("ash", "oak")]
+    assert [s.labels for s in index.samples] == [("ash", "oak"), ()]
+
+
+def test_an_empty_cell_of_labels_says_that_there_are_none(place):
+    index = open_table(table(place, "path,labels\na.png,oak\nb.png,\n"))
+    assert index.kind == "labels"
+    assert [s.labels for s in index.samples] == [("oak",), ()]
+
+
+def test_a_target_is_a_number_and_rows_without_one_are_left_out(place):
+    index = open_table(table(place, "path,target\na.png,1.5\nb.png,-2e3\nc.png,many\nd.png,nan\n"))
+    assert index.kind == "target"
+    assert [s.target for s in index.samples] == [1.5, -2000]
+    assert reasons(index) == [("c.png", "its target is no number"), ("d.png", "its target is no number")]
+
+
+def test_beside_a_label_a_target_may_be_missing(place):
+    index = open_table(table(place, "path,label,target\na.png,oak,3\nb.png,ash,\n"))
+    assert index.kind == "label"
+    assert [(s.label, s.target) for s in index.samples] == [("oak", 3.0), ("ash", None)]
+
+
+def test_targets_are_part_of_the_fingerprint(place):
+    prints = [fingerprint(open_table(table(place, f"path,target\na.png,{n}\n")).samples) for n in (1, 2)]
+    assert prints[0] != prints[1]
 
 
 def test_parquet_in_a_folder_named_as_a_partition_is_read_as_it_is(place):

@@ -356,8 +356,8 @@ def test_a_full_disk_under_the_log_names_the_log(tmp_path, monkeypatch):
 def test_several_labels_a_picture_are_refused(tmp_path):
     rows = rows_of(coloured(tmp_path / "pics", 2))
     (tmp_path / "l.csv").write_text("path,labels\n" + "".join(f"{p},{c};tree\n" for p, c in rows))
-    with pytest.raises(UsageError, match="2 labels"):
-        tiny_train(tmp_path / "l.csv", tmp_path / "run")
+    with pytest.raises(UsageError, match=r"2 labels.*--task multilabel"):
+        tiny_train(tmp_path / "l.csv", tmp_path / "run", task="classify")
 
 
 def test_an_existing_run_is_refused_and_not_touched(run, tmp_path):

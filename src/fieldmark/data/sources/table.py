@@ -1,6 +1,8 @@
-"""A CSV, TSV or Parquet table with `path` and `label` (or `labels`), and, where present, split, group, coarse, mask."""
+"""A CSV, TSV or Parquet table with `path` and `label` (or `labels`, or a numeric `target`), and, where present, split,
+group, coarse, mask."""
 
 import csv
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-COLUMNS = ("path", "label", "labels", "split", "group", "coarse", "mask")
+KINDS = ("label", "labels", "target")  # what tells the truth, the first that is there
+COLUMNS = ("path", *KINDS, "split", "group", "coarse", "mask")
 LABEL_SEPARATOR = ";"
 MAX_ROWS = 20_000_000
 MAX_ROW_LINES = 10  # a quote that is never closed runs through the rest of the file
@@ -29,14 +32,15 @@ Place = tuple[int, int]
 def open_table(path: Path, source: str | None = None) -> Index:
     """The Index of a table; paths in it are relative to its folder.
 
-    Rows without path, label or file are left out and listed. Raises DataError for missing columns, for one path with
+    Rows without path, label (target, where that is all) or file are left out and listed; an empty cell in `labels` says
+    that the picture has none of them. Raises DataError for missing columns, for one path with
     two different labels or splits, and for a table that cannot be read.
     """
     rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
     found = _Found(path)
     for line, row in rows:
         found.add(line, row)
-    return Index(source or str(path), tuple(found.samples), tuple(found.skipped))
+    return Index(source or str(path), tuple(found.samples), tuple(found.skipped), found.kind)
 
 
 class _Found:
@@ -46,11 +50,13 @@ class _Found:
         self.table = table
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
+        self.kind = KINDS[0]
         self._first: dict[str, tuple[int, Sample]] = {}
         self._same: dict[Place, list[tuple[int, Sample]]] = {}
 
     def add(self, line: int, row: Row) -> None:
-        sample = _sample(self.table.parent, row)
+        self.kind = next(kind for kind in KINDS if kind in row)
+        sample = _sample(self.table.parent, row, self.kind)
         if isinstance(sample, str):
             self.skipped.append(Skipped(row["path"] or f"line {line}", sample))
             return
@@ -73,14 +79,16 @@ class _Found:
         return None
 
 
-def _sample(root: Path, row: Row) -> Sample | str:
+def _sample(root: Path, row: Row, kind: str) -> Sample | str:
     """The sample of one row, or the reason why it has none."""
     if not row["path"] or "\0" in row["path"]:
         return "the row has no path"
     name = PurePosixPath(row["path"].replace("\\", "/")).as_posix()
-    labels = _labels(row)
-    if not labels:
+    labels, target = _labels(row), _number(row.get("target", ""))
+    if kind == "label" and not labels:
         return "the row has no label"
+    if kind == "target" and target is None:
+        return "its target is no number"
     picture = root / row["path"]
     if not is_file(picture):
         picture = root / name
@@ -94,6 +102,7 @@ def _sample(root: Path, row: Row) -> Sample | str:
         split=row.get("split") or None,
         group=row.get("group") or None,
         coarse=row.get("coarse") or None,
+        target=target,
         mask=root / mask if mask else None,
     )
 
@@ -101,12 +110,21 @@ def _sample(root: Path, row: Row) -> Sample | str:
 def _labels(row: Row) -> tuple[str, ...]:
     if "label" in row:
         return (row["label"],) if row["label"] else ()
-    return tuple(sorted({part.strip() for part in row["labels"].split(LABEL_SEPARATOR)} - {""}))
+    return tuple(sorted({part.strip() for part in row.get("labels", "").split(LABEL_SEPARATOR)} - {""}))
+
+
+def _number(text: str) -> float | None:
+    """A finite number, or None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sample) -> Skipped:
     which = again.name if again.name == first.name else f"{again.name} (the same file as {first.name})"
-    for what in ("labels", "split"):
+    for what in ("labels", "target", "split"):
         a, b = getattr(first, what), getattr(again, what)
         if a != b:
             raise DataError(f"{table}: {which} is {a} in line {first_line} and {b} in line {line}; keep one row")
@@ -114,9 +132,9 @@ def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sa
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
-    if "path" not in columns or not {"label", "labels"} & set(columns):
+    if "path" not in columns or not set(KINDS) & set(columns):
         found = ", ".join(columns) if columns else "none"
-        raise DataError(f"{path} needs the columns path and label (or labels); found: {found}")
+        raise DataError(f"{path} needs the columns path and label (or labels, or target); found: {found}")
     twice = [name for name, count in Counter(columns).items() if count > 1 and name in COLUMNS]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]}; keep one, or rename the others")

@@ -17,7 +17,7 @@ def explain_files(
     recogniser: Recogniser, paths: Iterable[str | Path | Unusable], folder: Path, question: Question
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw each picture's evidence into `folder`; yields its file name there ("" when unusable) and its row."""
-    question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else 1)
+    question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else -1)
     with (folder / "explain.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as table:
         for number, path in enumerate(paths, start=1):
             name, row = _explain_one(recogniser, path, folder, f"{number:04d}", question)
@@ -41,4 +41,5 @@ def _explain_one(
     name = f"{number}-{path.stem[:40]}.png"
     drawn.save(folder / name)
     chances = {s.label: s.probability for s in found.prediction.labels}
-    return name, {**row, "label": found.label, "probability": chances[found.label], "error": None}
+    said = {"label": found.label, "probability": chances.get(found.label), **found.prediction.extra, "error": None}
+    return name, {**row, **said}

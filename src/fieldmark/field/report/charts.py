@@ -106,13 +106,15 @@ def coverage_chart(points: Sequence[tuple[float, float]], mark: tuple[float, flo
     return svg(CHART_WH, "Accuracy over the share of pictures answered", "".join(parts))
 
 
-def learning_chart(stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], before: float | None) -> str:
-    """Validation accuracy over the share of each stage that was done, the stages side by side; `before` is the linear
-    head's, a dashed line."""
+def learning_chart(
+    stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], before: float | None, drawn: str
+) -> str:
+    """A validation score, `drawn` in words, over the share of each stage that was done, the stages side by side;
+    `before` is the linear head's, a dashed line."""
     known = [a for _, points in stages for _, a in points] + ([before] if before is not None else [])
     lowest = min(known, default=0.0)
     frame = Frame(y_low=next(low for low in AXIS_STARTS if low <= lowest))
-    parts = [axes(frame, "of the training (%)", "right in validation (%)")]
+    parts = [axes(frame, "of the training (%)", "in validation (%)")]
     if before is not None:
         ends = f'x1="{frame.x(0)}" y1="{frame.y(before)}" x2="{frame.x(1)}" y2="{frame.y(before)}"'
         words = escape(f"the linear head: {percent(before)}")
@@ -125,7 +127,7 @@ def learning_chart(stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], 
             words = escape(f"{name}, {percent(done)} done: {percent(accuracy)}")
             dot = f'<circle class="dot" cx="{frame.x(done)}" cy="{frame.y(accuracy)}" r="3">'
             parts.append(f"{dot}<title>{words}</title></circle>")
-    return svg(CHART_WH, "Validation accuracy as training went on", "".join(parts))
+    return svg(CHART_WH, f"As training went on: {drawn}", "".join(parts))
 
 
 def share_chart(lines: Sequence[tuple[str, Sequence[float]]], label: str) -> str:

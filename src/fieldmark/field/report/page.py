@@ -91,11 +91,11 @@ def page(
 
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections that the page has, as (id, words)."""
-    answered = any(part["has_answers"] for part in values["parts"])
+    answered = any(part["has_answers"] or part["figures"] or part["labels"] for part in values["parts"])
     asked = [
         ("scores", "Scores", True),
         ("data", "The pictures", values["data_parts"]),
-        ("answers-1", "Confusions and trust", answered),
+        ("answers-1", "The answers", answered),
         ("mistakes", "Worst mistakes", values["mistakes"]),
         ("maps", "Where it looks", values["maps"]),
         ("training", "Training pictures", values["training_grid"]),

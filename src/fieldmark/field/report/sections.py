@@ -9,13 +9,15 @@ from fieldmark.data import Skipped
 from fieldmark.field.evaluate.classification import reliability
 from fieldmark.field.runtime.evaluation import Evaluation
 
-from . import charts, findings
+from . import charts, figures, findings
 from .words import (
     NOTHING,
     PART_USES,
     SCORE_WORDS,
+    TASK_WORDS,
     TASKS_WITH_CLASS_ANSWERS,
     ScoreWord,
+    TaskWord,
     flatten,
     interval,
     interval_words,
@@ -69,6 +71,8 @@ def part_section(
         "cards": cards(scores, facts),
         "unknown": list(scores.get("unknown_classes") or ()),
         "has_answers": False,
+        "figures": figures.figures(facts, evaluation) if evaluation is not None else [],
+        "labels": figures.label_rows(facts, scores),
     }
     if evaluation is not None and facts.get("task", "classify") in TASKS_WITH_CLASS_ANSWERS:
         found = findings.answers(evaluation)
@@ -194,32 +198,46 @@ def learning(facts: Mapping[str, Any]) -> Values | None:
     stages = [mapping(stage) for stage in facts.get("learning") or ()]
     if not stages:
         return None
+    word = TASK_WORDS.get(str(facts.get("task")), TASK_WORDS["classify"])
     curves = [
-        (str(s.get("name")), [(p["fraction"], p["accuracy"]) for p in s.get("history", ()) if "accuracy" in p])
+        (str(s.get("name")), [(p["fraction"], max(0.0, p[word.key])) for p in s.get("history", ()) if word.key in p])
         for s in stages
     ]
-    before = mapping(mapping(facts.get("head")).get("validation")).get("accuracy")
-    told: Values = {"curve": "", "rows": [], "sentence": "", "dashed": is_number(before)}
+    recorded = mapping(mapping(facts.get("head")).get("validation")).get(word.key)
+    before: float | None = recorded if is_number(recorded) else None
+    told: Values = {"curve": "", "rows": [], "sentence": "", "drawn": word.drawn, "dashed": before is not None}
     if any(points for _, points in curves):
-        told["curve"] = charts.learning_chart(curves, before if is_number(before) else None)
+        told["curve"] = charts.learning_chart(curves, None if before is None else max(0.0, before), word.drawn)
     told["rows"] = [
         {"name": s.get("name"), "trains": s.get("trains"), "steps": number(s.get("steps")), "stopped": s.get("stopped")}
         for s in stages
     ]
     found = mapping(facts.get("comparison"))
-    if not found and is_number(before):
+    if not found and before is not None:
         told["sentence"] = (
             "On the validation pictures the trained network did not clearly beat the linear head on the untouched "
             "backbone, so the linear head is what the bundle holds."
         )
     if found:
-        low, high = (100 * v for v in found["difference_ci"])
-        told["sentence"] = (
-            f"On the same {number(found['n'])} {found['part']} pictures the untouched backbone with its linear head "
-            f"names {percent(found['before'])} right, the trained network {percent(found['after'])}: a difference of "
-            f"{100 * found['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} (paired bootstrap)."
-        )
+        told["sentence"] = _compared(found, word)
     return told
+
+
+def _compared(found: Mapping[str, Any], word: TaskWord) -> str:
+    """The sentence of a comparison on the same pictures."""
+    before, after, difference = found["before"], found["after"], found["difference"]
+    low, high = found["difference_ci"]
+    if word.own_units:  # errors, which are kept negative: the higher the better
+        one, other, by = number(-before), number(-after), f"{-difference:+.4g}"
+        between = f"{-high:+.4g} to {-low:+.4g}"
+    else:
+        one, other, by = percent(before), percent(after), f"{100 * difference:+.1f} points"
+        between = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    return (
+        f"On the same {number(found['n'])} {found['part']} pictures the untouched backbone with its linear head "
+        f"{word.compared.format(one)}, the trained network {other}: a difference of {by}, 95 % interval {between} "
+        "(paired bootstrap)."
+    )
 
 
 def data_parts(facts: Mapping[str, Any]) -> list[Values]:

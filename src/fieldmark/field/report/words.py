@@ -55,6 +55,24 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "recall": ScoreWord("Recall", "of what is a class, the share called it; mean over classes"),
     "nll": ScoreWord("Log loss", "mean surprise at the truth in nats; 0 is ideal", "number"),
 }
+
+
+@dataclass(frozen=True)
+class TaskWord:
+    """How learning is told of a task: `key`, the validation score that is drawn, `drawn`, what it is called;
+    `compared`, the words around a compared figure, a share unless in the data's `own_units`."""
+
+    key: str
+    drawn: str
+    compared: str
+    own_units: bool = False
+
+
+TASK_WORDS: dict[str, TaskWord] = {
+    "classify": TaskWord("accuracy", "the share of validation pictures named right", "names {} right"),
+    "multilabel": TaskWord("map", "mean average precision on validation", "reaches a mean F1 of {} a picture"),
+    "regress": TaskWord("r2", "the share of validation's variation explained", "is off by {} on average", True),
+}
 _NO_SCORES = ("n", "threshold", "skipped")
 
 

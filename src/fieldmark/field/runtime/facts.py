@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fieldmark.errors import UsageError
+from fieldmark.field.tasks import get_task
+
 from .engine import PRECISIONS
 
 TEMPERATURES = (1e-6, 1e6)  # beyond them logits overflow; training finds exp(-6) to exp(6)
@@ -12,7 +15,7 @@ MAX_NUMBER = 1e300
 
 def check_facts(facts: Mapping[str, Any]) -> None:
     """ValueError, in words that follow "holds a value that is not valid", for facts that cannot be."""
-    _check_classes(facts["classes"])
+    _check_classes(facts["classes"], facts["task"])
     _check_preprocess(facts)
     if facts.get("precision", "auto") not in PRECISIONS:
         raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
@@ -22,6 +25,9 @@ def check_facts(facts: Mapping[str, Any]) -> None:
         raise ValueError("the temperature must be between {:g} and {:g}".format(*TEMPERATURES))
     for name, value in _mapping(facts, "thresholds").items():
         _number(value, f"the threshold {name!r}")
+    _check_labels(facts)
+    for name, value in _mapping(facts, "target").items():
+        _number(value, f"target.{name}")
     if not all(isinstance(value, str) for value in _mapping(facts, "coarse").values()):
         raise ValueError("coarse must give each class the name of its group")
     outputs = facts["outputs"]
@@ -30,11 +36,25 @@ def check_facts(facts: Mapping[str, Any]) -> None:
     _check_data(_mapping(facts, "data"))
 
 
-def _check_classes(classes: Any) -> None:
-    if not isinstance(classes, list) or not 2 <= len(classes) <= MAX_CLASSES:
-        raise ValueError("classes must be a list of two names or more")
+def _check_classes(classes: Any, task: Any) -> None:
+    try:
+        fewest = get_task(str(task)).fewest_classes
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(classes, list) or not fewest <= len(classes) <= MAX_CLASSES:
+        raise ValueError(f"classes must be a list of {'two names' if fewest == 2 else 'one name'} or more")
     if not all(isinstance(name, str) and name for name in classes) or len(set(classes)) < len(classes):
         raise ValueError("classes must be names, each once")
+
+
+def _check_labels(facts: Mapping[str, Any]) -> None:
+    bounds = facts.get("label_thresholds")
+    if bounds is not None and not (isinstance(bounds, list) and len(bounds) == len(facts["classes"])):
+        raise ValueError("label_thresholds must hold a number for each class")
+    for value in bounds or ():
+        _number(value, "a label's threshold")
+    if facts["task"] == "regress" and not {"mean", "scale"} <= set(_mapping(facts, "target")):
+        raise ValueError("target must hold mean and scale")
 
 
 def _check_preprocess(facts: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ class Recogniser:
         margin = float(self.bundle.facts.get("recheck_margin", 0.0))
         if fast.precision == "f32" or margin <= 0:
             return fast
-        return CarefulEngine(fast, lambda: self._compile("f32"), margin)
+        return CarefulEngine(fast, lambda: self._compile("f32"), margin, partial(self.task.margins, facts=self.facts))
 
     def _compile(self, precision: str) -> CheckedEngine:
         size_wh, place = self.preprocess.size_wh, str(self.bundle.path)

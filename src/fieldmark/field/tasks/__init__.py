@@ -2,12 +2,14 @@
 
 from fieldmark.errors import UsageError, unknown_name
 
-from .base import Task, TaskFacts
+from .base import Guess, Task, TaskFacts
 from .classify import Classify
+from .multilabel import MultiLabel
+from .regress import Regress
 
-__all__ = ["TASKS", "Task", "TaskFacts", "get_task"]
+__all__ = ["TASKS", "Guess", "Task", "TaskFacts", "get_task"]
 
-TASKS: dict[str, Task] = {"classify": Classify()}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress())}
 
 
 def get_task(name: str) -> Task:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fieldmark.errors import FieldmarkError
 from fieldmark.field.runtime import Engine, compile_engine, stream
-from fieldmark.field.runtime.careful import margin_noise, margins
+from fieldmark.field.tasks import Task, TaskFacts
 from fieldmark.workshop.models.network import OUTPUTS, Network
 
 INPUT = "pictures"
@@ -208,8 +208,10 @@ class Parity:
         return asdict(self)
 
 
-def check_parity(network: Network, onnx: bytes, pictures: NDArray[np.uint8], precision: str = "auto") -> Parity:
-    """Compare the exported model with the torch network, and its default precision with float32.
+def check_parity(
+    network: Network, onnx: bytes, pictures: NDArray[np.uint8], precision: str, task: Task, facts: TaskFacts
+) -> Parity:
+    """Compare the exported model with the torch network, and the task's decisions at `precision` with float32's.
 
     Pictures uint8 [N, H, W, 3]; torch, being slow, sees the first `TORCH_PICTURES`. Raises FieldmarkError when ONNX
     and torch disagree: such a model must not leave the workshop.
@@ -221,12 +223,14 @@ def check_parity(network: Network, onnx: bytes, pictures: NDArray[np.uint8], pre
     difference = float(np.abs(exact_logits[:TORCH_PICTURES] - expected_few).max(initial=0.0)) / scale
     if difference > MAX_F32_DIFFERENCE:
         raise FieldmarkError(f"ONNX and torch disagree by {difference:.1e} of the largest logit; please report this")
-    gaps = margins(fast_logits)
-    changed = gaps[exact_logits.argmax(1) != fast_logits.argmax(1)]
-    margin = max(RECHECK_NOISE * margin_noise(exact_logits, fast_logits), 1.1 * float(changed.max(initial=0.0)))
+    both = (exact_logits, fast_logits)
+    exact_gaps, gaps = (task.margins(logits, facts) for logits in both)
+    exactly, fastly = (task.decisions(logits, facts).reshape(len(pictures), -1) for logits in both)
+    same = (exactly == fastly).all(1)
+    noise = float(np.sqrt(np.mean((gaps - exact_gaps) ** 2))) if len(pictures) else 0.0
+    margin = max(RECHECK_NOISE * noise, 1.1 * float(gaps[~same].max(initial=0.0)))
     close = gaps < margin
-    decided = np.where(close, exact_logits.argmax(1), fast_logits.argmax(1))
-    agreement = float((decided == exact_logits.argmax(1)).mean()) if len(pictures) else 1.0
+    agreement = float((same | close).mean()) if len(pictures) else 1.0
     rechecked = float(close.mean()) if len(pictures) else 0.0
     return Parity(len(pictures), difference, fast.precision, agreement, margin, rechecked)
 

@@ -14,6 +14,7 @@ from PIL import Image
 from fieldmark import __version__, pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Picture, Preprocess, Sample
+from fieldmark.workshop.learn.base import Learner
 from fieldmark.workshop.models.network import Network
 
 JPEG_QUALITY = 95
@@ -26,25 +27,26 @@ class Calibration:
 
     train: NDArray[np.uint8]
     val: NDArray[np.uint8]
-    val_targets: NDArray[np.int64]
+    val_targets: NDArray[Any]
 
     @classmethod
     def choose(
-        cls, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess, most: int, seed: int
+        cls, samples: Sequence[Sample], learner: Learner, preprocess: Preprocess, most: int, seed: int
     ) -> "Calibration":
-        """Up to `most` readable pictures of each part, drawn by `seed`; the targets are class numbers."""
-        chosen: dict[str, list[tuple[Picture, int]]] = {"train": [], "val": []}
+        """Up to `most` readable pictures of each part, drawn by `seed`; the targets are the learner's (class numbers,
+        for classes)."""
+        chosen: dict[str, list[tuple[Picture, Sample]]] = {"train": [], "val": []}
         for part, found in chosen.items():
             there = [s for s in samples if s.split == part]
             order = np.random.default_rng([seed, len(there)]).permutation(len(there))[:most]
             for i in sorted(order):
                 try:
-                    found.append((pictures.load(there[i].path, preprocess), classes.index(there[i].label)))
+                    found.append((pictures.load(there[i].path, preprocess), there[i]))
                 except PictureError:
                     continue  # reported where it is used for training
         width, height = preprocess.size_wh
         stacks = {k: np.array([p for p, _ in v], np.uint8).reshape(-1, height, width, 3) for k, v in chosen.items()}
-        return cls(stacks["train"], stacks["val"], np.array([t for _, t in chosen["val"]], np.int64))
+        return cls(stacks["train"], stacks["val"], learner.targets([s for _, s in chosen["val"]]))
 
     def first(self, most: int) -> "Calibration":
         """At most `most` of each part."""

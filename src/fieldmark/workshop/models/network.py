@@ -4,6 +4,7 @@ N pictures, K attention maps, F features, h x w positions, D = K * F, L classes.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fieldmark.workshop.models.attention import Average, Pooling
@@ -11,19 +12,30 @@ from fieldmark.workshop.models.backbone import Backbone
 
 OUTPUTS = ("logits", "attention", "embedding", "features")
 TINY = 1e-12
+COSINE_SCALE = 30.0  # of cosines as logits
 
 
 class Power(nn.Module):
-    """Signed power normalisation x -> sign(x) |x|^p (Perronnin et al. 2010); the exponent is a buffer."""
+    """Signed power normalisation x -> sign(x) |x|^p (Perronnin et al. 2010), the exponent a buffer, to `unit` length
+    where a head of cosines follows."""
 
     exponent: Tensor
 
     def __init__(self, exponent: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("exponent", torch.tensor(exponent))
+        self.unit = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.sign() * (x.abs() + TINY).pow(self.exponent)
+        x = x.sign() * (x.abs() + TINY).pow(self.exponent)
+        return F.normalize(x) if self.unit else x
+
+
+class Cosines(nn.Linear):
+    """`COSINE_SCALE` times the cosine between an embedding of unit length and each class's weights, [N, L]."""
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return F.linear(embedding, COSINE_SCALE * F.normalize(self.weight))
 
 
 class Network(nn.Module):
@@ -42,13 +54,26 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(0.0)
         self.head = nn.Linear(backbone.n_features * self.attention.n_maps, n_classes)
 
-    def set_pooling(self, pooling: Pooling) -> None:
-        """Read the features by another head; the classifier after it begins anew, with zeros."""
+    def set_pooling(self, pooling: Pooling, cosines: bool = False) -> None:
+        """Read the features by another head; the classifier after it begins anew, with zeros, or as one of cosines at
+        random."""
         self.attention = pooling
-        self.head = nn.Linear(self.backbone.n_features * pooling.n_maps, self.head.out_features)
-        nn.init.zeros_(self.head.weight)
+        self.head = (Cosines if cosines else nn.Linear)(
+            self.backbone.n_features * pooling.n_maps, self.head.out_features
+        )
+        if not cosines:
+            nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.power.exponent.fill_(1.0)
+        self.power.unit = cosines
+
+    def settle(self) -> None:
+        """Cosines become an ordinary linear head with the same logits: those of a frozen class are linear."""
+        if isinstance(self.head, Cosines):
+            linear = nn.Linear(self.head.in_features, self.head.out_features).requires_grad_(False)
+            linear.weight.copy_(COSINE_SCALE * F.normalize(self.head.weight))
+            linear.bias.zero_()
+            self.head = linear
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`OUTPUTS` in their order: [N, L], [N, K, h, w], [N, D], [N, F, h, w]."""

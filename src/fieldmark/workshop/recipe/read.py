@@ -149,6 +149,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optim.warm_up": (0, 0.9),
     "optim.clip": (0, 1e9),
     "optim.ema": (0, 0.99999),
+    "loss.gamma": (0, 10),
+    "loss.margin": (0, 1.5),
+    "loss.width": (1e-6, 1e6),
     "regularise.label_smoothing": (0, 0.9),
     "regularise.dropout": (0, 0.95),
     "regularise.drop_path": (0, 0.95),
@@ -156,7 +159,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "regularise.coarse": (0, 1000),
     "augment.size": (0, 1),
     "augment.size_end": (0, 1),
-    "augment.crop": (0.01, 1),
+    "augment.crop": (0, 1),
     "augment.rotate": (0, 180),
     "augment.colour": (0, 1),
     "augment.blur": (0, 1),
@@ -167,12 +170,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     "augment.cutmix": (0, 1),
     "decide.unsure_below": (0, 1),
     "decide.glances": (0, 2),
+    "decide.sensitivity": (0, 1),
+    "decide.specificity": (0, 1),
     "bundle.calibration": (0, 4096),
 }
 _LEAST: dict[str, tuple[float, str]] = {  # of what is not 0, which leaves it open
     "picture.size": (16, "by backbone"),
     "tune.most_epochs": (0.1, "by budget"),
     "augment.size": (0.25, "by the plan"),
+    "augment.crop": (0.01, "by task"),
     "augment.size_end": (0.25, "as at the beginning"),
 }
 
@@ -194,6 +200,8 @@ def check(recipe: Recipe) -> Recipe:
     for key, (least, zero) in _LEAST.items():
         if 0 < values[key] < least:
             raise UsageError(f"{key} must be 0 ({zero}) or at least {least}, not {values[key]}")
+    if recipe.decide.sensitivity and recipe.decide.specificity:
+        raise UsageError("decide.sensitivity and decide.specificity are two wishes for one threshold; give one of them")
     if recipe.data.val + recipe.data.test > 0.9:
         raise UsageError("data.val and data.test leave less than a tenth of the pictures to learn from; lower them")
     if not recipe.probe.shrinkage or not all(0 < s < 1 for s in recipe.probe.shrinkage):

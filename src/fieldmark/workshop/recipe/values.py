@@ -11,6 +11,8 @@ Policy = Literal["none", "trivial", "rand"]
 Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
 Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
+Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber"]
+Imbalance = Literal["auto", "none", "weights", "sampling", "adjust"]
 Optimiser = Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "sgd"]
 
 
@@ -98,6 +100,24 @@ class OptimRecipe:
 
 
 @dataclass(frozen=True)
+class LossRecipe:
+    """What the later stages lower: `name` "auto" is cross-entropy for classes, that of each label ("bce") for labels,
+    the squared error for a number.
+
+    `gamma`: how fast easy pictures fade in "focal"; `margin`: radians, of "arcface"; `width`: where "huber" turns
+    straight. `imbalance`, of single labels: classes count alike by "weights", are drawn alike by "sampling", or their
+    logits are moved by how frequent they are ("adjust"); "auto" is "adjust" where the largest class has ten times the
+    pictures of the smallest.
+    """
+
+    name: Loss = "auto"
+    gamma: float = 2.0
+    margin: float = 0.3
+    width: float = 1.0
+    imbalance: Imbalance = "auto"
+
+
+@dataclass(frozen=True)
 class RegulariseRecipe:
     """Label smoothing, dropout before the head, stochastic depth (Huang et al. 2016) in the blocks that learn;
     `fixed_norms` keeps batch-norm statistics as pretrained; `apart` times how alike several attention maps are, and
@@ -119,7 +139,8 @@ class AugmentRecipe:
     is time for many epochs, else 0.78) and at the end (0 = the same; progressive resolution, Howard 2018). What a crop
     shows is larger than in the whole picture, so that smaller views teach the scales of prediction (Touvron et al.
     2019) and cost less; views of small inputs keep their size.
-    `crop`: the smallest part of the picture's area kept; `flip`, `flip_vertical`: mirroring, half of the time;
+    `crop`: the smallest part of the picture's area kept (0 = by task: 0.35, or all of it where a number is learned);
+    `flip`, `flip_vertical`: mirroring, half of the time;
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended.
@@ -127,7 +148,7 @@ class AugmentRecipe:
 
     size: float = 0.0
     size_end: float = 0.0
-    crop: float = 0.35
+    crop: float = 0.0
     flip: bool = True
     flip_vertical: bool = False
     rotate: float = 0.0
@@ -144,10 +165,17 @@ class AugmentRecipe:
 @dataclass(frozen=True)
 class DecideRecipe:
     """A prediction is "unsure" when its calibrated probability is below `unsure_below`. `glances` at each picture: 1, 2
-    (the second at the region that decided, for twice the time), or 0: two where that is better on validation."""
+    (the second at the region that decided, for twice the time), or 0: two where that is better on validation.
+
+    Of two classes `positive` (the second by name) is said from the threshold on that gives at least this `sensitivity`
+    or `specificity` on validation; 0 = where it is the more probable one.
+    """
 
     unsure_below: float = 0.5
     glances: int = 1
+    positive: str = ""
+    sensitivity: float = 0.0
+    specificity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,6 +207,7 @@ class Recipe:
     probe: ProbeRecipe = field(default_factory=ProbeRecipe)
     tune: TuneRecipe = field(default_factory=TuneRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
     regularise: RegulariseRecipe = field(default_factory=RegulariseRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     decide: DecideRecipe = field(default_factory=DecideRecipe)

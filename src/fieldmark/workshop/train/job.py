@@ -18,13 +18,15 @@ from fieldmark.data import Index
 from fieldmark.errors import UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
+from fieldmark.workshop.learn import LEARNERS, Learner
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.recipe import AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
 from fieldmark.workshop.train.augment import PLAIN, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
-TASKS = ("auto", "classify")
+TASKS = ("auto", *LEARNERS)
+CROP = 0.35  # the smallest part of a picture that a view keeps, where the recipe leaves it open
 LOCK = ".lock"
 MOST_SAID = 20
 MOST_DIFFERENCES = 3
@@ -37,7 +39,7 @@ class Job:
 
     recipe: Recipe
     index: Index
-    classes: tuple[str, ...]
+    learner: Learner
     network: Network
     preprocess: Preprocess
     device: torch.device
@@ -46,6 +48,10 @@ class Job:
     begun: float  # on the clock of time.monotonic()
     budget_s: float | None = None
     view_size: float = 1.0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.learner.classes
 
     @property
     def augment(self) -> AugmentRecipe:
@@ -90,7 +96,7 @@ def resolve_recipe(
         recipe = with_value(recipe, "model.head", head)
     if seed is not None:
         recipe = replace(recipe, seed=seed)
-    return check(replace(recipe, task="classify"))
+    return check(recipe if task == "auto" else replace(recipe, task=task))
 
 
 def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
@@ -107,6 +113,7 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
     if not (run / "recipe.json").is_file():
         raise UsageError(f"{run} is no run of Fieldmark; choose another --out")
     begun = recorded_recipe(run)
+    recipe = recipe if recipe.task != "auto" else for_task(recipe, begun.task)
     if begun != recipe:
         raise UsageError(
             f"{run} was begun with another recipe ({_differences(begun, recipe)}); give --resume without other options "
@@ -139,13 +146,23 @@ def _recipe_text(recipe: Recipe) -> str:
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 
-def check_task(index: Index) -> None:
-    several = next((s for s in index.samples if len(s.labels) != 1), None)
-    if several is not None:
-        raise UsageError(
-            f"{several.name} has {len(several.labels)} labels; give a table whose column label holds one a picture"
-        )
-    _ = index.coarse_of  # DataError now, not when all is learned
+def task_of(index: Index) -> str:
+    """The task that the data speaks for."""
+    if index.kind == "target":
+        return "regress"
+    several = any(len(s.labels) != 1 for s in index.samples)
+    return "multilabel" if index.kind == "labels" and several else "classify"
+
+
+def for_task(recipe: Recipe, task: str) -> Recipe:
+    """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
+    the very question are neither cropped nor smaller than at prediction."""
+    augment = recipe.augment
+    if task == "regress":
+        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
+        if recipe.decide.glances != 1:
+            raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
+    return replace(recipe, task=task, augment=replace(augment, crop=augment.crop or CROP))
 
 
 def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
@@ -212,8 +229,8 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun:
 def _split_text(index: Index) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(("path", "label", "split"))
-    table.writerows((s.name, s.label, s.split) for s in index.samples)
+    table.writerow(("path", index.kind, "split"))
+    table.writerows((s.name, s.truth, s.split) for s in index.samples)
     return out.getvalue()
 
 

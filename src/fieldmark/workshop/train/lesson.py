@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fieldmark.errors import DataError
 from fieldmark.types import Sample
-from fieldmark.workshop.learn.classify import Classify
+from fieldmark.workshop.learn import Learner
 from fieldmark.workshop.models.cut import Tail
 from fieldmark.workshop.models.depthwise import quick_depthwise
 from fieldmark.workshop.recipe import Recipe
@@ -27,7 +27,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Rows(NamedTuple):
-    """A batch on its device: rows [N, ...] and soft targets [N, L]."""
+    """A batch on its device: rows [N, ...] and the truth as the loss takes it, [N, L]."""
 
     rows: Tensor
     targets: Tensor
@@ -41,18 +41,19 @@ class TailLesson:
         tail: Tail,
         source: Source,
         samples: Sequence[Sample],
-        task: Classify,
+        learner: Learner,
         recipe: Recipe,
         device: torch.device,
         autocast: bool,
     ) -> None:
         self.module: nn.Module = tail
         self.channels_last = tail.channels_last
-        self.source, self.task, self.recipe, self.device, self.autocast = source, task, recipe, device, autocast
-        self.targets = task.targets(samples)
+        self.source, self.learner, self.recipe, self.device, self.autocast = source, learner, recipe, device, autocast
+        self.targets = learner.targets(samples)
         self.train = np.array([i for i, s in enumerate(samples) if s.split == "train"], np.int64)
         self.val = np.array([i for i, s in enumerate(samples) if s.split == "val"], np.int64)
-        self.order = Order(len(self.train), recipe.tune.batch, recipe.seed)
+        weights = learner.weights(self.targets[self.train])
+        self.order = Order(len(self.train), recipe.tune.batch, recipe.seed, weights)
         self.check_every = max(FEWEST_STEPS_BETWEEN_CHECKS, self.steps_of(1.0 / CHECKS_AN_EPOCH))
 
     def steps_of(self, epochs: float) -> int:
@@ -69,7 +70,7 @@ class TailLesson:
             raise DataError("none of the pictures of a batch can be read any more; bring them back and add --resume")
         if len(used) == 1:  # norms that learn need more than one value
             rows, used = torch.cat([rows, rows]), np.repeat(used, 2)
-        targets = self.task.soft(self.targets[used])
+        targets = self.learner.encode(self.targets[used])
         rng = np.random.default_rng([self.recipe.seed, MIX, number])
         rows, targets = mix(
             self._on_device(rows), targets.to(self.device), self.recipe.augment, rng, self.channels_last
@@ -77,17 +78,17 @@ class TailLesson:
         return Rows(rows, targets)
 
     def loss(self, batch: Rows) -> Tensor:
-        return self.task.loss(self.module(batch.rows), batch.targets)
+        return self.learner.loss(self.module(batch.rows), batch.targets)
 
     def score(self) -> dict[str, float] | None:
         if not len(self.val):
             return None
         logits, targets = self.logits(self.val)
-        return self.task.score(logits, targets) if len(targets) else None
+        return self.learner.score(logits, targets) if len(targets) else None
 
-    def logits(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Logits [N, L] of these samples as they are at prediction, and their targets [N]."""
-        found, targets = [np.zeros((0, len(self.task.classes)), np.float32)], [np.zeros(0, np.int64)]
+    def logits(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Logits [N, L] of these samples as they are at prediction, and their targets [N, ...]."""
+        found, targets = [np.zeros((0, len(self.learner.classes)), np.float32)], [self.targets[:0]]
         self.module.eval()
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.autocast):
             for start in range(0, len(places), VALIDATION_BATCH):

@@ -29,10 +29,12 @@ PLAIN_BATCH = augment.PLAIN - 1
 
 
 class Order:
-    """Which of `n` pictures make up batch `number`: every one once an epoch, in an order of the seed's."""
+    """Which of `n` pictures make up batch `number`: every one once an epoch, in an order of the seed's, or drawn by
+    `weights` [n]."""
 
-    def __init__(self, n: int, batch: int, seed: int) -> None:
+    def __init__(self, n: int, batch: int, seed: int, weights: NDArray[np.float64] | None = None) -> None:
         self.n, self.batch, self.seed = n, batch, seed
+        self.shares = None if weights is None else weights / weights.sum()
         self._epochs: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
 
     def places(self, number: int) -> NDArray[np.int64]:
@@ -42,7 +44,9 @@ class Order:
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:
-            self._epochs[epoch] = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.n)
+            rng = np.random.default_rng([self.seed, ORDER, epoch])
+            drawn = rng.permutation(self.n) if self.shares is None else rng.choice(self.n, self.n, p=self.shares)
+            self._epochs[epoch] = drawn
             if len(self._epochs) > 4:
                 self._epochs.popitem(last=False)
         return self._epochs[epoch]

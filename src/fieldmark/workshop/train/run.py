@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldmark.data import SplitRule, open_data, split
+from fieldmark.data import SplitRule, numbered, open_data, split
 from fieldmark.field.runtime import Evaluation
+from fieldmark.field.tasks import get_task
 from fieldmark.files import atomic_folder, is_file
-from fieldmark.workshop.learn.classify import check_classes
+from fieldmark.workshop.learn import make_learner
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device
 from fieldmark.workshop.train.finish import write_bundle
 from fieldmark.workshop.train.job import (
     Job,
     check_place,
-    check_task,
+    for_task,
     hold_run,
     make_network,
     open_run,
     recorded_recipe,
     resolve_recipe,
+    task_of,
 )
 from fieldmark.workshop.train.journal import Progress, silent
 from fieldmark.workshop.train.plan import seconds_of
@@ -66,7 +68,7 @@ def train(
     begun: float | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Learn to recognise the classes of DATA; the bundle is in `out`/bundle.
+    """Learn what DATA tells of its pictures; the bundle is in `out`/bundle.
 
     `settings` are `key=value` on top of the recipe. `budget` is a time ("90s", "5m", "2h", or seconds) at whose end
     the best bundle that it allows is on disk; its clock begins now, or at `begun` of time.monotonic().
@@ -85,15 +87,18 @@ def train(
     check_place(run, chosen, resume)
     check_writable()
     index = open_data(data, progress)
-    check_task(index)
+    chosen = for_task(chosen, task_of(index) if chosen.task == "auto" else chosen.task)
+    index = numbered(index) if chosen.task == "regress" else index
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
-    classes = check_classes(index)
+    learner = make_learner(index, chosen)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, len(classes))
+    network, preprocess = make_network(chosen, len(learner.classes))
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)
-        job = Job(chosen, index, classes, network, preprocess, target, run, journal, begun, budget_s)
+        for note in learner.notes:
+            journal.say(note)
+        job = Job(chosen, index, learner, network, preprocess, target, run, journal, begun, budget_s)
         evaluations, skipped = _work(job)
         seconds = time.monotonic() - begun
         scores = {e.split: e.scores for e in evaluations}
@@ -101,8 +106,9 @@ def train(
             numbers = {k: float(v) for k, v in found.scores.items() if isinstance(v, (int, float))}
             journal.measure("scores", found.split, 0, **numbers)
         journal.close()
-        journal.write("end", took=round(seconds, 2), scores={k: v.get("accuracy") for k, v in scores.items()})
-    return Result(run, run / "bundle", "classify", seconds, skipped, scores)
+        headline = get_task(chosen.task).headline
+        journal.write("end", took=round(seconds, 2), scores={k: v.get(headline) for k, v in scores.items()})
+    return Result(run, run / "bundle", chosen.task, seconds, skipped, scores)
 
 
 def _work(job: Job) -> tuple[list[Evaluation], int]:

@@ -9,13 +9,11 @@ import torch
 
 from fieldmark.data.index import Skipped
 from fieldmark.errors import UsageError
-from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.runtime import Engine, compile_engine
 from fieldmark.files import sha256
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export import export_onnx, set_weights
-from fieldmark.workshop.learn.classify import Classify
-from fieldmark.workshop.learn.discriminant import LinearHead
+from fieldmark.workshop.learn.linear import LinearHead
 from fieldmark.workshop.models.attention import make_pooling
 from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
 from fieldmark.workshop.models.network import OUTPUTS
@@ -36,17 +34,19 @@ ROWS = "rows"
 @dataclass(frozen=True)
 class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
-    ONNX, where later stages changed it; `maps_checked`, on how many pictures the report checks the maps."""
+    ONNX, where later stages changed it; `settled` and `settled_before`, what held-out pictures decided;
+    `maps_checked`, on how many pictures the report checks the maps."""
 
     samples: tuple[Sample, ...]
     digests: tuple[Digest, ...]
     skipped: tuple[Skipped, ...]
     onnx: bytes
-    temperature: float
+    settled: dict[str, Any]
     head: dict[str, Any]
     views: int
     maps_checked: int
     before: bytes | None
+    settled_before: dict[str, Any]
     fits: tuple[tuple[StagePlan, Progress], ...]
 
 
@@ -62,7 +62,7 @@ class Stages:
         self.caches: dict[str, list[tuple[FeatureCache, int]]] = {}  # rows by cut, one a view, with its side
         self.engines: dict[tuple[str, int], Engine] = {}  # by cut and side
         self.fitted: probe.Fitted | None = None
-        self.onnx, self.temperature = b"", 1.0
+        self.onnx, self.settled = b"", dict[str, Any]()
 
     def run(self) -> Learned:
         """All of them; the network ends with the best weights by validation."""
@@ -85,18 +85,20 @@ class Stages:
         else:
             self.usable.leave_out(probe.undecodable(self.usable, job.journal), job.journal)
             probe.check_classes_left(self.usable, job.classes)
-        before, fits = self.onnx, self._later_stages()
+        before, settled_before = self.onnx, self.settled
+        fits = self._later_stages()
         kept = self.onnx is not before
         return Learned(
             tuple(self.usable.samples),
             tuple(self.usable.keys),
             tuple(self.usable.skipped),
             self.onnx,
-            self.temperature,
+            self.settled,
             self.fitted.facts() if self.fitted else {"kind": "linear"},
             self.fitted.views if self.fitted else MOST_VIEWS,
             self.planner.maps_checked(),
             before if kept and self.fitted else None,
+            settled_before,
             fits,
         )
 
@@ -106,16 +108,17 @@ class Stages:
         if not stages:
             return ()
         pooling, untouched = self.network.attention, {k: v.clone() for k, v in self.network.state_dict().items()}
-        before = self.temperature
+        before = self.settled
         self._new_head()
         fits = tuple((stage, self._fit(stage)) for stage in stages)
+        self.network.settle()
         if self._better(fits[-1][1]):
             with self.job.journal.step("network to ONNX again"):
                 self.onnx = export_onnx(self.network, self.job.preprocess.size_wh)
         else:
             self.network.set_pooling(pooling)
             self.network.load_state_dict(untouched)
-            self.temperature = before
+            self.settled = before
             self.job.journal.say("fine-tuning did not beat the linear head on validation: the linear head is kept")
         return fits
 
@@ -151,12 +154,12 @@ class Stages:
             return self._engine_at(name, preprocess.size_wh[0], part, outputs), preprocess
 
         self.fitted = probe.fit(
-            self.usable, job.classes, self.network, look, self.recipe, job.journal, plan.probe_views, cut
+            self.usable, job.learner, self.network, look, self.recipe, job.journal, plan.probe_views, cut
         )
         if cut is not None:
             sides = [job.preprocess_of(number, views).size_wh[0] for number in range(plan.probe_views)]
             self.caches[cut] = list(zip(self.fitted.rows, sides, strict=True))
-        self.temperature = self.fitted.choice.temperature
+        self.settled = job.learner.settle(self.fitted.choice.logits, self.fitted.choice.targets)
         job.journal.write("head", **self.fitted.facts())
         self._put_head(self.fitted.head)
         state = self.network.state_dict()
@@ -166,15 +169,14 @@ class Stages:
     # -- the later stages --
 
     def _fit(self, stage: StagePlan) -> Progress:
-        """Train one stage; the network keeps its best weights, `temperature` is theirs."""
+        """Train one stage; the network keeps its best weights, `settled` is theirs."""
         assert self.cuttable is not None
         job, recipe, tune = self.job, self.recipe, self.planner.tune
         keep_freed_memory()
         prefix, tail = split(self.network, self.cuttable, stage.cut)
         source = self._source(stage, prefix)
-        task = Classify(job.classes, recipe.regularise, job.index.coarse_of)
         with learning(tail, recipe, job.device):
-            lesson = TailLesson(tail, source, self.usable.samples, task, recipe, job.device, self.bf16)
+            lesson = TailLesson(tail, source, self.usable.samples, job.learner, recipe, job.device, self.bf16)
             if isinstance(source, Pictures | FreshRows):
                 source.follow(lesson)
             optimiser = make_optimiser(tail.learning(), tail.head(), recipe.optim, tune.batch)
@@ -191,7 +193,7 @@ class Stages:
                 identity=f"{self.identity} {stage.cut}",
             )
             found = fit.run()
-            self.temperature = self._temperature(lesson)
+            self.settled = job.learner.settle(*lesson.logits(lesson.val))
         if isinstance(source, Pictures | FreshRows):  # those that broke while it learned
             self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
         job.journal.write("stage", name=stage.name, **vars(found))
@@ -209,19 +211,16 @@ class Stages:
         model = self.recipe.model
         torch.manual_seed(self.recipe.seed)
         n_features = self.network.backbone.n_features
-        self.network.set_pooling(make_pooling(model.head, n_features, model.maps, model.hidden, model.join))
+        pooling = make_pooling(model.head, n_features, model.maps, model.hidden, model.join)
+        self.network.set_pooling(pooling, cosines=self.recipe.loss.name == "arcface")
         self.network.requires_grad_(False)
-
-    def _temperature(self, lesson: TailLesson) -> float:
-        logits, targets = lesson.logits(lesson.val)
-        return fit_temperature(logits, targets) if len(targets) else 1.0
 
     def _better(self, last: Progress) -> bool:
         """Whether validation says that the later stages beat the linear one; without validation they are taken."""
         found = next((row for row in last.history if row["step"] == last.best_step), None)
         if self.fitted is None or self.fitted.val is None or found is None:
             return True
-        return Classify(self.job.classes).better(found, self.fitted.val, self.planner.counts.val)
+        return self.job.learner.better(found, self.fitted.val, self.planner.counts.val)
 
     def _source(self, stage: StagePlan, prefix: torch.nn.Module) -> Source:
         usable, job = self.usable, self.job

@@ -254,9 +254,9 @@ def make_coco(root: Path) -> None:
         boxes = [
             {"image_id": first, "category_id": 18, "bbox": [2, 3, 10, 8], "iscrowd": 0, "segmentation": [[1, 2, 3]]},
             {"image_id": first, "category_id": 1, "bbox": [0, 0, 5, 5], "iscrowd": 0, "segmentation": []},
-            {"image_id": first, "category_id": 1, "bbox": [0, 0, 9, 9], "iscrowd": 1, "segmentation": {"counts": []}},
+            {"image_id": first, "category_id": 17, "bbox": [0, 0, 9, 9], "iscrowd": 1, "segmentation": {"counts": []}},
         ]
-        names = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
+        names = [{"id": 1, "name": "person"}, {"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}]
         whole = {"info": {}, "images": images, "annotations": boxes, "categories": names}
         (root / "annotations" / f"instances_{part}2017.json").write_text(json.dumps(whole))
         for image in images:
@@ -331,6 +331,6 @@ MADE = {
     "lfw-100": Made(lambda root: make_lfw(root, {"A_B": 100, "C_D": 99}), {"": 100}, {"A B"}),
     "celeba": Made(make_celeba, {"train": 1, "val": 1, "test": 1}, {"5 o Clock Shadow", "Bald", "Young"}),
     "voc2012": Made(make_voc, {"train": 1, "val": 1}, {"horse", "person", "bottle"}, skipped=1, boxes=2),
-    "coco": Made(make_coco, {"train": 1, "val": 1}, {"dog", "person"}, skipped=2, boxes=2),
+    "coco": Made(make_coco, {"train": 2, "val": 2}, {"cat", "dog", "person"}, boxes=2),
     "ucf101-frames": Made(make_ucf, {"train": 5, "test": 1}, {"ApplyEyeMakeup", "Archery"}),
 }

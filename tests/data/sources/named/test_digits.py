@@ -12,8 +12,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from fieldmark.data import open_data
-from fieldmark.data.sources.named import digits
+from fieldmark.data.sources.named import data_set, digits
 from fieldmark.data.sources.named.digits import read_idx
+from fieldmark.data.sources.named.place import ready
 from fieldmark.errors import DataError
 
 from .official import idx, make_cifar10, make_cifar100, make_idx, make_svhn, small
@@ -242,9 +243,10 @@ def test_the_digits_of_scikit_learn_are_its_digits():
         assert (np.rint(pixels(index.samples[i].path) * (16 / 255)) == known.images[i]).all()
 
 
-def test_real_fashion_mnist_opens_from_the_system_s_package():
+def test_real_fashion_mnist_is_found_where_the_system_s_package_puts_it():
     if not DEBIAN.is_dir():
         pytest.skip(f"{DEBIAN} is not there (Debian's dataset-fashion-mnist)")
-    index = open_data("fashion-mnist")
-    assert index.splits == {"train": 60_000, "test": 10_000}
-    assert index.samples[0].label == "Ankle boot"
+    assert ready(data_set("fashion-mnist")) == DEBIAN
+    for prefix, n in (("train", 60_000), ("t10k", 10_000)):
+        assert read_idx(DEBIAN / f"{prefix}-images-idx3-ubyte.gz", 3).shape == (n, 28, 28)
+        assert np.bincount(read_idx(DEBIAN / f"{prefix}-labels-idx1-ubyte.gz", 1)).tolist() == [n // 10] * 10

@@ -94,17 +94,17 @@ def test_voc_leaves_out_what_is_difficult(sets):
     assert train.labels == ("horse", "person")
     assert train.boxes.labels == ("horse", "person")
     assert train.boxes.xyxy.tolist() == [[0, 0, 12, 10], [2, 1, 9, 9]]
-    assert "difficult" in reasons(index)["VOCdevkit/VOC2012/JPEGImages/2008_000021.jpg"]
+    assert "marked difficult" in reasons(index)["VOCdevkit/VOC2012/JPEGImages/2008_000021.jpg"]
 
 
-def test_coco_leaves_out_crowds_and_pictures_of_nothing(sets):
+def test_coco_has_crowds_as_labels_alone_and_pictures_of_nothing(sets):
     make_coco(sets / "coco")
     index = open_data("coco")
-    (val,) = index.part("val")
-    assert (val.name, val.labels) == ("val2017/000000000020.jpg", ("dog", "person"))
+    val, nothing = index.part("val")
+    assert (val.name, val.labels) == ("val2017/000000000020.jpg", ("cat", "dog", "person"))
     assert val.boxes.labels == ("dog", "person")
     assert val.boxes.xyxy.tolist() == [[2, 3, 12, 11], [0, 0, 5, 5]]
-    assert set(reasons(index)) == {"train2017/000000000011.jpg", "val2017/000000000021.jpg"}
+    assert (nothing.name, nothing.labels, nothing.boxes) == ("val2017/000000000021.jpg", (), None)
 
 
 def test_celeba_s_labels_are_the_attributes_that_are_one(sets):

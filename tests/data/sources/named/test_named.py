@@ -33,6 +33,7 @@ def test_a_set_opens_with_its_official_splits_and_class_names(name, sets):
     index = open_data(name)
     assert index.source == name or name.startswith("lfw-")
     assert index.splits == made.counted
+    assert index.kind == {"classify": "label", "multilabel": "labels"}[data_set(name).task]
     assert set(class_names(index.samples)) == made.classes
     assert len(index.skipped) == made.skipped
     assert {s.coarse for s in index.samples} - {None} == made.coarse

@@ -50,20 +50,18 @@ def read_pairs(path: Path) -> tuple[dict[str, str], list[Skipped]]:
 
 
 def listed(
-    source: str, root: Path, samples: Iterable[Sample], skipped: Iterable[Skipped] = (), *, unlabelled: str = "no label"
+    source: str, root: Path, samples: Iterable[Sample], skipped: Iterable[Skipped] = (), kind: str = "label"
 ) -> Index:
-    """The Index of those samples that have a label and whose file is there, below `root`; the others are left out."""
+    """The Index of those samples whose file is there, below `root`; the others are left out."""
     kept, left_out = [], list(skipped)
     for sample in samples:
         if PurePosixPath(sample.name).is_absolute() or ".." in PurePosixPath(sample.name).parts:
             left_out.append(Skipped(sample.name, f"the path leaves the folder {root}"))
-        elif not sample.labels:
-            left_out.append(Skipped(sample.name, unlabelled))
         elif not is_file(sample.path):
             left_out.append(Skipped(sample.name, "no such file"))
         else:
             kept.append(sample)
-    return Index(source, tuple(kept), tuple(left_out))
+    return Index(source, tuple(kept), tuple(left_out), kind)
 
 
 def read_mat(path: Path, *names: str) -> dict[str, NDArray[Any]]:

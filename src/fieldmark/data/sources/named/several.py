@@ -15,7 +15,6 @@ from .place import Progress
 
 CELEBA_PARTS = {"0": "train", "1": "val", "2": "test"}
 MAX_JSON_BYTES = 1_000_000_000
-UNLABELLED = "no object in it is annotated, or difficult ones only"
 
 
 def open_celeba(facts: DataSet, root: Path, _progress: Progress | None) -> Index:
@@ -33,7 +32,7 @@ def open_celeba(facts: DataSet, root: Path, _progress: Progress | None) -> Index
             continue
         labels = tuple(sorted(name for name, value in zip(names, values, strict=True) if value == "1"))
         samples.append(Sample(root / f"img_align_celeba/{file}", f"img_align_celeba/{file}", labels, part))
-    return listed(facts.name, root, samples, skipped, unlabelled="it has none of the attributes")
+    return listed(facts.name, root, samples, skipped, "labels")
 
 
 def open_voc(facts: DataSet, root: Path, _progress: Progress | None) -> Index:
@@ -51,15 +50,17 @@ def open_voc(facts: DataSet, root: Path, _progress: Progress | None) -> Index:
             clear = [
                 (label, (x0 - 1, y0 - 1, x1, y1)) for label, (x0, y0, x1, y1), difficult in objects if not difficult
             ]
+            if objects and not clear:
+                skipped.append(Skipped(name, "all objects in it are marked difficult"))
+                continue
             labels = tuple(sorted({label for label, _ in clear}))
             samples.append(Sample(root / name, name, labels, part, boxes=boxes_of(clear)))
-    return listed(facts.name, root, samples, skipped, unlabelled=UNLABELLED)
+    return listed(facts.name, root, samples, skipped, "labels")
 
 
 def open_coco(facts: DataSet, root: Path, progress: Progress | None) -> Index:
-    """COCO 2017 (Lin et al. 2014): the categories and boxes of each picture, crowds left out."""
+    """COCO 2017 (Lin et al. 2014): the categories of each picture, and boxes of all but crowds."""
     samples: list[Sample] = []
-    skipped: list[Skipped] = []
     for number, part in enumerate(("train", "val")):
         if progress is not None:
             progress("reading the annotations of coco", number, 2)
@@ -68,7 +69,7 @@ def open_coco(facts: DataSet, root: Path, progress: Progress | None) -> Index:
             samples += _coco_samples(root, part, _read_coco(path))
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise DataError(f"{path} has no images, annotations and categories as COCO's; get it again") from error
-    return listed(facts.name, root, samples, skipped, unlabelled=UNLABELLED)
+    return listed(facts.name, root, samples, kind="labels")
 
 
 def _read_coco(path: Path) -> dict[str, Any]:
@@ -89,14 +90,16 @@ def _without_outline(value: dict[str, Any]) -> dict[str, Any]:
 
 def _coco_samples(root: Path, part: str, coco: dict[str, Any]) -> list[Sample]:
     names = {row["id"]: str(row["name"]) for row in coco["categories"]}
-    found: dict[int, list[tuple[str, tuple[float, float, float, float]]]] = defaultdict(list)
+    labels: dict[int, set[str]] = defaultdict(set)
+    boxes: dict[int, list[tuple[str, tuple[float, float, float, float]]]] = defaultdict(list)
     for row in coco["annotations"]:
+        label = names[row["category_id"]]
+        labels[row["image_id"]].add(label)
         if not row.get("iscrowd"):
             x, y, width, height = map(float, row["bbox"])
-            found[row["image_id"]].append((names[row["category_id"]], (x, y, x + width, y + height)))
+            boxes[row["image_id"]].append((label, (x, y, x + width, y + height)))
     samples = []
     for row in coco["images"]:
-        name, objects = f"{part}2017/{row['file_name']}", found.get(row["id"], [])
-        labels = tuple(sorted({label for label, _ in objects}))
-        samples.append(Sample(root / name, name, labels, part, boxes=boxes_of(objects)))
+        name, its = f"{part}2017/{row['file_name']}", tuple(sorted(labels[row["id"]]))
+        samples.append(Sample(root / name, name, its, part, boxes=boxes_of(boxes[row["id"]])))
     return samples

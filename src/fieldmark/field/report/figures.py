@@ -1,0 +1,107 @@
+"""What is drawn of an evaluation beside class answers: rates of two classes, single labels, true and stated numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldmark.field.evaluate.classification import curves
+from fieldmark.field.runtime.evaluation import Evaluation
+
+from .charts import CHART_WH, MARGINS, Frame, axes, escape, svg, text
+from .words import is_number, mapping, number, percent
+
+Figure = tuple[str, str]  # SVG, and how to read it
+MOST_POINTS = 500
+CURVE_POINTS = 200
+
+
+def figures(facts: Mapping[str, Any], evaluation: Evaluation) -> list[Figure]:
+    """The figures of one part; none where there is nothing to draw."""
+    task, scores = facts.get("task"), evaluation.scores
+    if task == "regress":
+        return _numbers(evaluation)
+    if task == "classify" and is_number(scores.get("roc_auc")):
+        return _rates(evaluation)
+    return []
+
+
+def _rates(evaluation: Evaluation) -> list[Figure]:
+    scores, positive = evaluation.scores, evaluation.scores["positive"]
+    truth = np.array([s.label == positive for s in evaluation.samples])
+    chances = [next(s.probability for s in p.labels if s.label == positive) for p in evaluation.predictions]
+    drawn = curves(truth, np.array(chances))
+    rates = (1 - scores["specificity"], scores["sensitivity"])
+    roc = curve_chart(drawn["roc"], "others called so (%)", "found (%)", f"ROC curve of {positive}", rates)
+    name = f"Precision and recall of {positive}"
+    recall = curve_chart(drawn["precision_recall"], "found (%)", "right among them (%)", name)
+    return [
+        (roc, f"ROC: how many “{positive}” are found, at how many others called so. The dot is the operating point."),
+        (recall, f"Precision and recall: how many of those called “{positive}” are, at how many found."),
+    ]
+
+
+def _numbers(evaluation: Evaluation) -> list[Figure]:
+    pairs = [
+        (sample.target, prediction.extra["value"])
+        for sample, prediction in zip(evaluation.samples, evaluation.predictions, strict=True)
+        if sample.target is not None and "value" in prediction.extra
+    ]
+    step = max(1, -(-len(pairs) // MOST_POINTS))
+    words = "True number across, stated one up; on the dashed line both are the same."
+    return [(scatter(np.array(pairs[::step])), words)] if pairs else []
+
+
+def curve_chart(
+    points: Sequence[tuple[float, float]], x_name: str, y_name: str, label: str, mark: tuple[float, float] | None = None
+) -> str:
+    """One curve of shares over shares, `mark` a point on it."""
+    frame = Frame()
+    kept = [*points[:: max(1, len(points) // CURVE_POINTS)], *points[-1:]]
+    line = " ".join(f"{frame.x(x)},{frame.y(y)}" for x, y in kept)
+    parts = [axes(frame, x_name, y_name), f'<polyline class="curve" points="{line}"/>']
+    if mark is not None:
+        words = escape(f"{percent(mark[1])} found, {percent(mark[0])} of the others called so")
+        dot = f'<circle class="mark" cx="{frame.x(mark[0])}" cy="{frame.y(mark[1])}" r="5">'
+        parts.append(f"{dot}<title>{words}</title></circle>")
+    return svg(CHART_WH, label, "".join(parts))
+
+
+def scatter(pairs: NDArray[np.float64]) -> str:
+    """True and stated numbers [N, 2] as points on two axes of one scale."""
+    frame = Frame()
+    low, high = (float(v) for v in (pairs.min(), pairs.max()))
+    span = (high - low) or 1.0
+    parts = [_number_axes(frame, low, span)]
+    parts.append(f'<line class="ideal" x1="{frame.x(0)}" y1="{frame.y(0)}" x2="{frame.x(1)}" y2="{frame.y(1)}"/>')
+    for true, stated in pairs.tolist():
+        x, y = frame.x((true - low) / span), frame.y((stated - low) / span)
+        words = escape(f"truly {number(true)}, stated {number(stated)}")
+        parts.append(f'<circle class="dot" cx="{x}" cy="{y}" r="3"><title>{words}</title></circle>')
+    return svg(CHART_WH, "True and stated numbers", "".join(parts))
+
+
+def _number_axes(frame: Frame, low: float, span: float) -> str:
+    parts = []
+    for tick in np.linspace(0, 1, 6):
+        x, y, words = frame.x(float(tick)), frame.y(float(tick)), f"{low + tick * span:.3g}"
+        parts.append(f'<line class="grid" x1="{x}" y1="{frame.y(1)}" x2="{x}" y2="{frame.y(0)}"/>')
+        parts.append(f'<line class="grid" x1="{frame.x(0)}" y1="{y}" x2="{frame.x(1)}" y2="{y}"/>')
+        parts.append(text(x, CHART_WH[1] - MARGINS[3] + 16, words) + text(MARGINS[0] - 6, y + 4, words, "end"))
+    parts.append(text(frame.x(0.5), CHART_WH[1] - 8, "true", more=' class="axis"'))
+    return "".join(parts) + text(frame.x(0) + 6, frame.y(1) + 14, "stated", "start", ' class="axis"')
+
+
+def label_rows(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A row in words for each label of a multi-label task, the lowest average precision first."""
+    if facts.get("task") != "multilabel":
+        return []
+    bounds = dict(zip(facts.get("classes") or (), facts.get("label_thresholds") or (), strict=False))
+    rows = sorted(mapping(scores.get("per_class")).items(), key=lambda row: row[1].get("average_precision") or 0.0)
+    columns = ("average_precision", "recall", "precision", "f1")
+    found = []
+    for name, row in rows:
+        shares = {key: percent(row.get(key), 0) for key in columns}
+        found.append({"name": name, **shares, "threshold": percent(bounds.get(name), 0), "n": number(row.get("n"))})
+    return found
