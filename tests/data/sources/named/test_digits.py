@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
@@ -27,6 +27,7 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=3), st.booleans())
 def test_what_was_written_as_idx_is_read_as_it_was(tmp_path_factory, shape, zipped):
     path = tmp_path_factory.mktemp("idx") / "x"

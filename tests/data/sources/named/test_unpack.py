@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.data.sources.named import unpack as unpacking
@@ -70,6 +70,12 @@ def test_a_tar_of_any_compression_comes_out(tmp_path, out, mode):
 def test_a_zip_comes_out(tmp_path, out):
     unpack(zipped(tmp_path / "x.zip", FILES), out, most_bytes=ROOM)
     assert held(out) == FILES
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path, out):
+    inner = zipped(tmp_path / "x.zip", {"inner": b"i"}).read_bytes()
+    unpack(tar(tmp_path / "x.tar", {"a": b"a", "b.zip": inner}), out, most_bytes=ROOM)
+    assert held(out) == {"a": b"a", "b.zip": inner}
 
 
 def test_the_folder_itself_may_be_a_member(tmp_path, out):
@@ -216,6 +222,7 @@ def test_leftovers_of_a_killed_unpacking_are_removed_after_a_day(tmp_path, out):
     assert new.exists()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_bring_anything_but_a_sentence(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("any")

@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int], None]
 Opener = Callable[[], IO[bytes] | None]
 Member = tuple[str, int, Opener | None]
 
-MAX_FILES = 3_000_000
+MAX_FILES = 500_000
 PIECE = 1 << 20
 _ABANDONED_S = 86_400
 _DAMAGE = (
@@ -99,13 +99,14 @@ def _copy_all(archive: Path, made: Path, progress: Progress | None, most_bytes: 
 
 def _members(archive: Path, raw: IO[bytes]) -> Iterator[Member]:
     """Path, size and content of every member; no content for what is no regular file: folders, links, devices."""
-    if zipfile.is_zipfile(raw):
+    begin = raw.read(4)
+    raw.seek(0)
+    if begin in (b"PK\3\4", b"PK\5\6"):  # by its beginning: a tar may end with a zip
         with zipfile.ZipFile(raw) as zipped:
             for info in zipped.infolist():
                 other = info.is_dir() or stat.S_ISLNK(info.external_attr >> 16)
                 yield info.filename, info.file_size, None if other else partial(zipped.open, info)
         return
-    raw.seek(0)
     with tarfile.open(fileobj=raw, tarinfo=_Member) as tar:
         for member in tar:
             regular = member.isreg()
@@ -164,8 +165,10 @@ def _merge(source: Path, target: Path) -> None:
 def _remove_leftovers(archive: Path, folder: Path) -> None:
     """Remove what a killed unpacking of this archive left a day ago or earlier."""
     for left in folder.iterdir():
-        if left.name.startswith(f".{archive.name[:40]}{PARTIAL}") and time.time() - left.stat().st_mtime > _ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was faster
+            mine = left.name.startswith(f".{archive.name[:40]}{PARTIAL}")
+            if mine and time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _first_line(error: BaseException) -> str:
