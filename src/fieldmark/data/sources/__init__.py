@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fieldmark.data.index import Index
@@ -9,6 +10,7 @@ from fieldmark.errors import DataError, unknown_name
 from fieldmark.files import is_file, is_folder
 
 from .folder import open_folder
+from .named import OPENERS, open_named
 from .table import TABLE_SUFFIXES, open_table
 
 Progress = Callable[[str, int, int], None]
@@ -24,7 +26,10 @@ def _open_field_guide(progress: Progress | None) -> Index:
     return replace(index, samples=tuple(replace(s, boxes=boxes[s.name]) for s in index.samples))
 
 
-NAMED: dict[str, Callable[[Progress | None], Index]] = {"field-guide": _open_field_guide}
+NAMED: dict[str, Callable[[Progress | None], Index]] = {
+    "field-guide": _open_field_guide,
+    **{name: partial(open_named, name) for name in OPENERS},
+}
 
 
 def open_data(data: str | Path, progress: Progress | None = None) -> Index:
