@@ -63,7 +63,7 @@ def train(
     """Learn what DATA tells of its pictures: their class, their labels, or a number.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
-    columns path and label (or labels, or target), or the name field-guide.
+    columns path and label (or labels, or target), or a name: field-guide, or one that `fieldmark data` lists.
     """
     from fieldmark.progress import Reporter
 
@@ -261,6 +261,20 @@ def models(words: tuple[str, ...], as_json: bool) -> None:
         click.echo(
             f"{row['name']:48} {millions:8.2f} M  {row['input']:>4} px  {row['pretrained'] or '-':9} {row['source']}"
         )
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--download", is_flag=True, help="Get NAME from its makers: resumed, checked, unpacked.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is known as one JSON line.")
+def data(name: str | None, download: bool, as_json: bool) -> None:
+    """List the data sets known by name, or say of NAME what it is, whether it is there, and how to get it."""
+    from fieldmark.data.sources.named.listing import tell
+    from fieldmark.progress import Reporter
+
+    with Reporter() as report:
+        rows, said = tell(name, report if download else None)
+    printing.print_json({"datasets": rows}) if as_json else click.echo(said)
 
 
 @cli.command()
