@@ -141,9 +141,7 @@ def verdict(parts: Sequence[Values]) -> list[str]:
     part, scores = parts[0], parts[0]["scores"]
     accuracy = scores.get("accuracy")
     if not is_number(accuracy):
-        keys = score_keys(scores)
-        said = ", ".join(f"{SCORE_WORDS[k].name if k in SCORE_WORDS else k} {score(k, scores[k])}" for k in keys[:3])
-        return [f"On {part['pictures']}: {said}." if said else "Nothing has been scored yet."]
+        return [_other_verdict(part), *_caveats(part)]
     bounds = interval("accuracy", scores)
     spread = f" ({hundred(bounds[0])} to {hundred(bounds[1])})" if bounds else ""
     whose = "pictures of this data" if part["split"] == "all" else "new pictures like these"
@@ -155,6 +153,26 @@ def verdict(parts: Sequence[Values]) -> list[str]:
             f"and where it is sure, about {hundred(when_sure)} of 100 are right"
         )
     return [f"{first}.", *_caveats(part)]
+
+
+def _other_verdict(part: Mapping[str, Any]) -> str:
+    """What the scores mean where they are not of single classes."""
+    scores = part["scores"]
+    if is_number(scores.get("mae")):
+        beside = f", where always stating the mean is off by {number(scores.get('baseline_mae'))}"
+        explained = (
+            f"; it explains {percent(scores.get('r2'), 0)} of the variation" if is_number(scores.get("r2")) else ""
+        )
+        return f"On {part['pictures']} a stated number is off by {number(scores['mae'])} on average{beside}{explained}."
+    if is_number(scores.get("subset_accuracy")):
+        whole = hundred(scores["subset_accuracy"])
+        return (
+            f"Of 100 new pictures like these, about {whole} get exactly their labels; over all labels, recall and "
+            f"precision balance at {percent(scores.get('micro_f1'), 0)}."
+        )
+    keys = score_keys(scores)
+    said = ", ".join(f"{SCORE_WORDS[k].name if k in SCORE_WORDS else k} {score(k, scores[k])}" for k in keys[:3])
+    return f"On {part['pictures']}: {said}." if said else "Nothing has been scored yet."
 
 
 def _caveats(part: Mapping[str, Any]) -> list[str]:
