@@ -239,7 +239,7 @@ def test_skipped_are_listed_once_and_capped(evaluation_of, facts_of):
 
 
 def test_hundred_never_rounds_to_certainty():
-    assert [sections.hundred(v) for v in (0, 0.002, 0.764, 0.996, 0.9999, 1)] == [
+    assert [verdict.hundred(v) for v in (0, 0.002, 0.764, 0.996, 0.9999, 1)] == [
         "0", "fewer than 1", "76", "99.6", "over 99.9", "100",
     ]  # fmt: skip
 
