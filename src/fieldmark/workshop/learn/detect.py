@@ -61,7 +61,7 @@ class Detect:
 
     @classmethod
     def of(cls, index: Index, recipe: Recipe) -> "Detect":
-        """For this data; DataError when no training picture has a box; MissingExtraError when boxes cannot be scored."""
+        """For this data; DataError when no training picture has a box, MissingExtraError when none can be scored."""
         metrics.coco_library()  # missed now, not when all is learned
         classes = check_classes(index)
         if not classes:
