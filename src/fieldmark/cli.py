@@ -172,8 +172,8 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
     from fieldmark.pictures import expand
 
     recogniser = load(bundle, glances=glances)
-    failed, boxes = 0, recogniser.task.name == "detect"
-    if form == "coco" and not boxes:
+    failed = 0
+    if form == "coco" and recogniser.task.name != "detect":
         raise UsageError("--format coco is for recognisers that find boxes; take jsonl or csv")
 
     def rows() -> Iterator["Prediction"]:
@@ -184,17 +184,8 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
                 _left_out(prediction.path, prediction.error)
             yield prediction
 
-    if form == "jsonl":
-        for prediction in rows():
-            click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
-    elif form == "coco":
-        click.echo(json.dumps(printing.coco_results(rows(), recogniser.classes), ensure_ascii=False))
-    elif form == "csv" and boxes:
-        printing.write_boxes(sys.stdout, rows())
-    elif form == "csv":
-        printing.write_csv(sys.stdout, rows(), top, recogniser.task.columns(recogniser.facts))
-    else:
-        printing.print_table(rows(), top)
+    columns = None if recogniser.task.name == "detect" else recogniser.task.columns(recogniser.facts)
+    printing.print_predictions(form, rows(), top, recogniser.classes, columns)
     if failed:
         sys.exit(1)
 
