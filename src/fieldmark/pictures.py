@@ -26,7 +26,7 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
 GREY = (127, 127, 127)
 Box = tuple[float, float, float, float]  # xyxy
-_TURNS = {
+TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -116,14 +116,14 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda p: p.name)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes; PictureError when it is missing, unreadable, empty or over MAX_BYTES."""
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
+    """The file's bytes; PictureError when it is missing, unreadable, empty or has more than `most` bytes."""
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever
             raise PictureError("not a file")
-        if state.st_size > MAX_BYTES:
-            raise PictureError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
+        if state.st_size > most:
+            raise PictureError(f"the file is larger than {most // 1_000_000} MB")
         data = path.read_bytes()
     except (FileNotFoundError, ValueError):  # ValueError: a name with a NUL
         raise PictureError("no such file") from None
@@ -146,7 +146,6 @@ def decode(data: bytes, enough_wh: tuple[int, int] | None = None) -> Image.Image
             if enough_wh is not None and image.format in ("JPEG", "MPO"):
                 long = 2 * max(enough_wh)
                 image.draft(None, (long, long))
-            image.load()
             return to_rgb(_upright(image))
     except PictureError:
         raise
@@ -158,12 +157,18 @@ def decode(data: bytes, enough_wh: tuple[int, int] | None = None) -> Image.Image
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF says; as it is when the EXIF is broken, which viewers forgive too."""
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 when the EXIF is missing, or broken, which viewers forgive too."""
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # a PNG's own would decode the picture
+        return int(found) if found in TURNS else 1
     except Exception:  # noqa: BLE001  (Pillow's parser raises whatever the damage leads to)
-        turn = None
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # a TIFF turns itself by this
+    turn = TURNS.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
 

@@ -1,6 +1,7 @@
 """The values that cross rooms.
 
-Arrays are numpy; pictures are uint8 [H, W, 3] RGB; boxes are xyxy in pixels of the upright picture.
+Arrays are numpy; pictures are uint8 [H, W, 3] RGB; boxes are xyxy in pixels of the upright picture: the left edge of
+the first pixel is 0, the right edge of the last one W.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UsageError, unknown_name
+from .errors import DataError, UsageError, unknown_name
 
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 MAX_SIDE = 4096  # of a network's input, in pixels: a picture of it takes 50 MB
@@ -56,10 +57,46 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class MaskFile:
+    """A picture of class numbers: value v stands for `names[v]`; values beyond the names, 255 above all, are ignored.
+
+    `binary`: the file holds two values only, 0 and 255 or 0 and 1, and `names` the two classes.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    binary: bool = False
+
+
+@dataclass(frozen=True)
+class Region:
+    """The pixels of one thing: within polygons (float32 [P, 2], xy), or by run lengths as COCO writes them."""
+
+    label: str
+    polygons: tuple[NDArray[np.float32], ...] = ()
+    runs: str | tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Regions on a background, the later over the earlier ones, drawn when asked for; without any all is background.
+
+    `size_wh` is the pixel grid that they are written in.
+    """
+
+    size_wh: tuple[int, int] = (0, 0)
+    regions: tuple[Region, ...] = ()
+
+
+Mask = MaskFile | Outlines
+
+
+@dataclass(frozen=True)
 class Sample:
     """One labelled picture of a data set: where its bytes are and what is known of it.
 
-    `labels` holds one name for single-label classification, any number for multi-label, none when unlabelled.
+    `labels` holds one name for single-label classification, any number for multi-label, none when unlabelled; with
+    boxes or outlines, each of their names once. `mask` is None where it is not known what is where.
     `name` is the path as the data set writes it (relative, forward slashes): it is what fingerprints and splits use.
     """
 
@@ -70,11 +107,14 @@ class Sample:
     group: str | None = None
     coarse: str | None = None
     target: float | None = None
-    mask: Path | None = None
+    mask: Mask | None = None
     boxes: Boxes | None = None
 
     @property
     def label(self) -> str:
+        """The first label; DataError when there is none."""
+        if not self.labels:
+            raise DataError(f"{self.name} has no label; give data in which every picture has one")
         return self.labels[0]
 
     @property

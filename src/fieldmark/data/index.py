@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from fieldmark.errors import DataError
 from fieldmark.files import sha256
-from fieldmark.types import Sample
+from fieldmark.types import MaskFile, Sample
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,22 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What was mended or passed over within an annotation, in one sentence without the file; no picture is lost."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Index:
     """The samples of a data set in its own order, and what was left out on the way; `kind`, what tells their truth:
-    "label" (one a picture), "labels" (any number), "target" (a number)."""
+    "label" (one a picture), "labels" (any number), "target" (a number), "boxes", "mask"."""
 
     source: str
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Note, ...] = ()
     kind: str = "label"
 
     def part(self, name: str) -> tuple[Sample, ...]:
@@ -65,9 +75,21 @@ def numbered(index: Index) -> Index:
     return replace(index, samples=known, skipped=index.skipped + lacking, kind="target")
 
 
+def check_named(index: Index) -> None:
+    """DataError when what is known of the pictures is not a name each."""
+    if index.kind in ("boxes", "mask"):
+        what = {"boxes": "boxes", "mask": "masks"}[index.kind]
+        raise DataError(f"{index.source} holds {what}, not one name a picture; give class folders or a table of labels")
+
+
 def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
     """The classes of these samples in order of name; DataError when two differ only in case."""
-    names = sorted({label for s in samples for label in s.labels})
+    return distinct(label for s in samples for label in s.labels)
+
+
+def distinct(found: Iterable[str]) -> tuple[str, ...]:
+    """Names in order, each once; DataError when two differ only in case."""
+    names = sorted(set(found))
     folded: dict[str, str] = {}
     for name in names:
         twin = folded.setdefault(name.casefold(), name)
@@ -78,12 +100,23 @@ def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 def fingerprint(samples: Iterable[Sample]) -> str:
     """SHA-256 over name, truth and size in bytes of every sample, whatever their order."""
-    rows = sorted(json.dumps([s.name, s.labels, _size(s.path), *_target(s)]) for s in samples)
+    rows = sorted(json.dumps([s.name, s.labels, _size(s.path), *_more(s)]) for s in samples)
     return sha256("\n".join(rows).encode())
 
 
-def _target(sample: Sample) -> list[float]:
-    return [] if sample.target is None else [sample.target]
+def _more(sample: Sample) -> list[Any]:
+    """What JSON can tell numbers, boxes and masks apart by; nothing for a sample without."""
+    found: list[Any] = [] if sample.target is None else [sample.target]
+    if sample.boxes is not None:
+        found.append(["boxes", sample.boxes.labels, sha256(sample.boxes.xyxy.astype("<f4").tobytes())])
+    if isinstance(sample.mask, MaskFile):
+        found.append(["mask", sample.mask.names, sample.mask.binary, _size(sample.mask.path)])
+    elif sample.mask is not None:
+        drawn = [
+            [r.label, r.runs, [sha256(p.astype("<f4").tobytes()) for p in r.polygons]] for r in sample.mask.regions
+        ]
+        found.append(["outlines", sample.mask.size_wh, drawn])
+    return found
 
 
 def _size(path: Path) -> int:

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from fieldmark.data.index import fingerprint
 from fieldmark.data.sources.table import open_table
 from fieldmark.errors import DataError, MissingExtraError
+from fieldmark.types import MaskFile
 from tests.making import write_picture
 
 
@@ -84,8 +85,9 @@ def test_absolute_paths_are_found(place, tmp_path_factory):
 def test_all_known_columns_are_used_and_empty_cells_are_none(place):
     text = "path,label,split,group,coarse,mask,x\na.png,ash,train,g1,tree,m.png,?\nb.png,oak,,,,,\n"
     first, second = open_table(table(place, text)).samples
-    assert (first.split, first.group, first.coarse, first.mask) == ("train", "g1", "tree", place / "m.png")
-    assert (second.split, second.group, second.coarse, second.mask) == (None, None, None, None)
+    mask = MaskFile(place / "m.png", ("background", "ash"), binary=True)
+    assert (first.split, first.group, first.coarse, first.mask) == ("train", "g1", "tree", mask)
+    assert (second.split, second.group, second.coarse) == (None, None, None)
 
 
 def test_several_labels_are_separated_by_semicolons(place):

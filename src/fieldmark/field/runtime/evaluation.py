@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fieldmark.data import Index, Skipped, SplitRule, fingerprint, named, numbered, open_data, split
+from fieldmark.data.index import check_named
 from fieldmark.errors import DataError, UsageError, unknown_name
 from fieldmark.field.evaluate.classification import sklearn_metrics
 from fieldmark.field.tasks.base import Outputs
@@ -50,6 +51,8 @@ def evaluate(
     recogniser = bundle if isinstance(bundle, Recogniser) else load(bundle)
     index = data if isinstance(data, Index) else open_data(data)
     index = numbered(index) if recogniser.task.name == "regress" else index
+    if recogniser.task.name == "classify":
+        check_named(index)
     samples, name, note = choose_part(recogniser, index, part)
     recogniser.task.check(samples)
     return score_samples(recogniser, samples, name, note, index.skipped, tick)
