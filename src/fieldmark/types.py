@@ -4,6 +4,7 @@ Arrays are numpy; pictures are uint8 [H, W, 3] RGB; boxes are xyxy in pixels of 
 the first pixel is 0, the right edge of the last one W.
 """
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -123,6 +124,19 @@ class Sample:
         return ";".join(self.labels) if self.labels or self.target is None else f"{self.target:g}"
 
 
+def pack(numbers: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class numbers [H, W] in little room, uint8 [B]: what `unpack` reads."""
+    sides = np.array(numbers.shape, "<u4").tobytes()
+    return np.frombuffer(sides + zlib.compress(np.ascontiguousarray(numbers).tobytes(), 1), np.uint8)
+
+
+def unpack(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The class numbers [H, W] that were packed."""
+    data = packed.tobytes()
+    height, width = np.frombuffer(data[:8], "<u4").tolist()
+    return np.frombuffer(zlib.decompress(data[8:]), np.uint8).reshape(height, width)
+
+
 @dataclass(frozen=True)
 class Score:
     """A label and its probability."""
@@ -133,13 +147,20 @@ class Score:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the recogniser says of one picture; `error` is a sentence when the picture could not be used."""
+    """What the recogniser says of one picture; `error` is a sentence when the picture could not be used. `numbers` are
+    the class numbers of its pixels, packed, where every pixel was asked for."""
 
     path: str
     labels: tuple[Score, ...] = ()
     unsure: bool | None = None
     error: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    numbers: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """The class number of every pixel, uint8 [H, W], of a segmentation."""
+        return None if self.numbers is None else unpack(self.numbers)
 
     @property
     def label(self) -> str | None:

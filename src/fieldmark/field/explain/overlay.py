@@ -41,3 +41,15 @@ def draw_overlay(picture: Image.Image, values: NDArray[np.float32], preprocess: 
         Image.new("RGB", picture.size, FOR_COLOUR), Image.new("RGB", picture.size, AGAINST_COLOUR), sign
     )
     return Image.composite(colour, picture, Image.fromarray(alpha))
+
+
+def outlined(picture: Image.Image, numbers: NDArray[np.uint8], colour: tuple[int, int, int], width: int) -> Image.Image:
+    """The picture with the boundaries between class numbers [H, W], of any size, drawn in a colour."""
+    small = np.asarray(Image.fromarray(numbers).resize(picture.size, Image.Resampling.NEAREST))
+    wide = np.pad(small, ((0, 1), (0, 1)), mode="edge")
+    edge = (small != wide[:-1, 1:]) | (small != wide[1:, :-1])
+    thick = np.zeros_like(edge)
+    for dy in range(-(width // 2), width - width // 2):
+        for dx in range(-(width // 2), width - width // 2):
+            thick |= np.roll(edge, (dy, dx), (0, 1))
+    return Image.composite(Image.new("RGB", picture.size, colour), picture, Image.fromarray(thick))

@@ -1,13 +1,14 @@
-"""A backbone's features of several sizes, and the decoders that put them together to class scores of every position.
+"""Networks that give class scores for every position: a backbone's features of four sizes, and a decoder that puts
+them together at a quarter of the picture's side.
 
 The decoders are those of segmentation-models-pytorch (U-Net, Ronneberger et al. 2015; FPN, Kirillov et al. 2019;
-DeepLabV3+, Chen et al. 2018), narrow ones: they end at a quarter of the picture's side, and cost about as much as the
-backbone.
+DeepLabV3+, Chen et al. 2018), narrow ones: all of them together cost less than the backbone.
 
 N pictures, L classes, F features, h x w positions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor, fx, nn
 
 from fieldmark.errors import MissingExtraError, UsageError, unknown_name
 from fieldmark.workshop.models.backbone import Backbone
-from fieldmark.workshop.models.cut import Cuttable, trace_body
+from fieldmark.workshop.models.cut import BlockTracer
+from fieldmark.workshop.models.network import BaseNetwork, Body
+from fieldmark.workshop.recipe import Recipe
 
 STRIDES = (4, 8, 16, 32)  # pixels of the picture to one position of the features that decoders take
 UNET_WIDTHS = (128, 64, 48)
@@ -25,54 +28,28 @@ ATROUS_RATES = (2, 4, 6)  # of features about ten positions wide
 DROPOUT = 0.1
 
 
-def trace_levels(backbone: Backbone) -> tuple[Cuttable, tuple[int, ...]]:
-    """The backbone as a graph that gives the last features of each of `STRIDES`, [N, F, h, w], and their F.
-
-    UsageError for one that cannot be traced or has no such features.
-    """
-    root, graph = trace_body(backbone)
-    info = {row["reduction"]: row for row in getattr(backbone.body, "feature_info", ()) or ()}
-    nodes = list(graph.nodes)
-    found = [_last_of(nodes, info[s]["module"]) for s in STRIDES if s in info]
-    if len(found) < len(STRIDES) or None in found:
-        raise UsageError(
-            f"backbone {backbone.name} gives no features at strides {', '.join(map(str, STRIDES))}; choose a "
-            "convolutional one, such as tf_efficientnet_lite0 or resnet18"
-        )
-    output = nodes[-1]
-    output.args = (tuple(found),)
-    graph.eliminate_dead_code()
-    return Cuttable.of(root, graph), tuple(int(info[s]["num_chs"]) for s in STRIDES)
-
-
-def _last_of(nodes: Sequence[fx.Node], module: str) -> fx.Node | None:
-    """The last node of a part of the body, by timm's name of it."""
-    names = [str(node.target).removeprefix("body.") for node in nodes]
-    inside = [i for i, name in enumerate(names) if nodes[i].op == "call_module" and f"{name}.".startswith(f"{module}.")]
-    return nodes[inside[-1]] if inside else None
-
-
 class UNet(nn.Module):
     """Each level upsampled and joined with the next larger one."""
 
+    width = UNET_WIDTHS[-1]
+
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        decoder = _decoders("unet.decoder").UnetDecoder
+        decoder = _decoders("unet").UnetDecoder
         self.inner = decoder((0, *widths), UNET_WIDTHS, n_blocks=len(UNET_WIDTHS))
-        self.width = UNET_WIDTHS[-1]
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        return self.inner([levels[0], *levels])  # type: ignore[no-any-return]  # the first is read for its size alone
+        return self.inner([levels[0], *levels])  # type: ignore[no-any-return]  # the first is left out by the decoder
 
 
 class FPN(nn.Module):
     """All levels at one width, added from the smallest on, and their sum."""
 
+    width = FPN_WIDTH
+
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        decoder = _decoders("fpn.decoder").FPNDecoder
-        self.inner = decoder(list(widths), len(widths), FPN_WIDTH, FPN_WIDTH, DROPOUT)
-        self.width = FPN_WIDTH
+        self.inner = _decoders("fpn").FPNDecoder(list(widths), len(widths), FPN_WIDTH, FPN_WIDTH, DROPOUT)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         return self.inner(list(levels))  # type: ignore[no-any-return]
@@ -81,34 +58,94 @@ class FPN(nn.Module):
 class DeepLab(nn.Module):
     """The smallest level seen at several distances, upsampled and joined with the largest."""
 
+    width = DEEPLAB_WIDTH
+
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        decoder = _decoders("deeplabv3.decoder").DeepLabV3PlusDecoder
+        decoder = _decoders("deeplabv3").DeepLabV3PlusDecoder
         self.inner = decoder((0, 0, *widths), 5, DEEPLAB_WIDTH, ATROUS_RATES, 16, True, DROPOUT)
-        factor = STRIDES[-1] // STRIDES[0]  # the decoder's own is for a backbone whose last stage is dilated
+        factor = STRIDES[-1] // STRIDES[0]  # its own is that of a backbone whose last stage is dilated
         self.inner.up = nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
-        self.width = DEEPLAB_WIDTH
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        return self.inner([levels[0], levels[0], *levels])  # type: ignore[no-any-return]  # the third and the last
+        return self.inner([levels[0], levels[0], *levels])  # type: ignore[no-any-return]  # it takes the third, the last
 
 
-SEGMENTERS: Mapping[str, Callable[[Sequence[int]], Any]] = {"unet": UNet, "fpn": FPN, "deeplabv3plus": DeepLab}
+SEGMENTERS: Mapping[str, Callable[[Sequence[int]], nn.Module]] = {"unet": UNet, "fpn": FPN, "deeplabv3plus": DeepLab}
 
 
 def _decoders(name: str) -> Any:
-    from importlib import import_module
-
     try:
-        return import_module(f"segmentation_models_pytorch.decoders.{name}")
+        return import_module(f"segmentation_models_pytorch.decoders.{name}.decoder")
     except ImportError as error:
         if not (error.name or "").startswith("segmentation_models_pytorch"):
             raise
         raise MissingExtraError("segmentation", "segment") from None
 
 
-def make_decoder(name: str, widths: Sequence[int]) -> Any:
-    """The decoder of this name for levels with so many features; it has a `width`. UsageError for an unknown one."""
-    if name not in SEGMENTERS:
-        raise UsageError(unknown_name("segmenter", name, SEGMENTERS))
-    return SEGMENTERS[name](widths)
+class SegmentNetwork(BaseNetwork):
+    """Backbone, decoder and a linear map to `logits` [N, L, h, w], at a quarter of the input's side.
+
+    UsageError for an unknown decoder, or a backbone that has no features at all `STRIDES`.
+    """
+
+    outputs = ("logits",)
+    exact = False
+
+    def __init__(self, backbone: Backbone, n_classes: int, decoder: str) -> None:
+        super().__init__(backbone)
+        if decoder not in SEGMENTERS:
+            raise UsageError(unknown_name("segmenter", decoder, SEGMENTERS))
+        if backbone.size % STRIDES[-1]:
+            raise UsageError(f"segmentation needs pictures of a multiple of {STRIDES[-1]} px; set picture.size so")
+        levels, widths = _levels(backbone)
+        self._levels = (levels,)  # in a tuple, so that the backbone is not registered twice
+        self.decoder = SEGMENTERS[decoder](widths)
+        width: Any = self.decoder.width
+        self.head = nn.Conv2d(width, n_classes, 1)
+
+    def renew(self, recipe: Recipe) -> None:
+        """Every class as likely at first."""
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.requires_grad_(False)
+
+    def trunk(self) -> nn.Module:
+        return self._levels[0]
+
+    def read(self, features: Sequence[Tensor]) -> tuple[Tensor]:
+        """Logits [N, L, h, w] of the levels."""
+        return (self.head(self.dropout(self.decoder(features))),)
+
+
+def _levels(backbone: Backbone) -> tuple[nn.Module, tuple[int, ...]]:
+    """Normalised pictures [N, 3, H, W] to the last features of each of `STRIDES`, and how many there are of each."""
+    root = Body(backbone.body)
+    info = {row["reduction"]: row for row in getattr(backbone.body, "feature_info", ())}
+    found: list[fx.Node] = []
+    graph = fx.Graph()
+    if all(stride in info for stride in STRIDES):
+        try:
+            graph = BlockTracer(backbone.body).trace(root)
+        except Exception as error:  # tracing raises whatever the backbone's own code makes of a proxy
+            raise UsageError(_unfit(backbone.name)) from error
+        found = [node for stride in STRIDES for node in _last_of(graph, info[stride]["module"])]
+    if len(found) < len(STRIDES):
+        raise UsageError(_unfit(backbone.name))
+    next(iter(reversed(graph.nodes))).args = (tuple(found),)
+    graph.eliminate_dead_code()
+    return fx.GraphModule(root, graph), tuple(int(info[stride]["num_chs"]) for stride in STRIDES)
+
+
+def _unfit(name: str) -> str:
+    sides = ", ".join(str(stride) for stride in STRIDES)
+    return (
+        f"backbone {name} does not give features at {sides} pixels a position, which segmentation needs; choose a "
+        "convolutional one, such as tf_efficientnet_lite0 or resnet18"
+    )
+
+
+def _last_of(graph: fx.Graph, module: str) -> list[fx.Node]:
+    """The last node of a part of the body that timm names so; none where there is none."""
+    names = {node: str(node.target).removeprefix("body.") for node in graph.nodes if node.op == "call_module"}
+    return [node for node, name in names.items() if f"{name}.".startswith(f"{module}.")][-1:]
