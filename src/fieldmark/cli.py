@@ -160,13 +160,19 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
+@click.option("--out", type=EXISTING, help="New folder for masks (segmentation): a PNG of class numbers each.")
+@click.option("--coco", is_flag=True, help="Also write all masks as coco.json there.")
 @GLANCES
-def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: int | None) -> None:
+def predict(
+    bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path | None, coco: bool, glances: int | None
+) -> None:
     """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
     from fieldmark.field.runtime import load
     from fieldmark.pictures import expand
 
+    _check_new(out)
     recogniser = load(bundle, glances=glances)
+    files = _mask_files(recogniser, out, coco)
     failed = 0
 
     def rows() -> Iterator["Prediction"]:
@@ -175,7 +181,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
             failed += prediction.error is not None
             if prediction.error is not None and form != "jsonl":
                 _left_out(prediction.path, prediction.error)
-            yield prediction
+            yield prediction if files is None else files.write(prediction)
 
     if form == "jsonl":
         for prediction in rows():
@@ -184,8 +190,23 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
         printing.write_csv(sys.stdout, rows(), top, recogniser.task.extra)
     else:
         printing.print_table(rows(), top)
+    if files is not None:
+        files.finish()
     if failed:
         sys.exit(1)
+
+
+def _mask_files(recogniser: Any, out: Path | None, coco: bool) -> Any:
+    """Where masks go; None where none are asked for."""
+    from fieldmark.field.runtime.mask_files import MaskFiles
+
+    if out is None:
+        if coco:
+            raise UsageError("--coco writes into the folder of masks; name one with --out")
+        return None
+    if recogniser.task.name != "segment":
+        raise UsageError(f"--out is for masks, which a recogniser of --task {recogniser.task.name} does not give")
+    return MaskFiles(out, recogniser.classes, coco)
 
 
 def _left_out(name: str, reason: str) -> None:

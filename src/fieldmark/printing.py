@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TOP = 5  # of fewer classes it says nothing
 NAMES_SHOWN = 5
 SUMMARY_WORDS = {
+    "miou": "mean IoU",
+    "foreground_iou": "IoU of all things together",
+    "dice": "Dice",
     "map": "mean average precision",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
@@ -58,8 +61,10 @@ def write_csv(stream: TextIO, predictions: Iterable["Prediction"], top: int, ext
 
 
 def _cell(value: Any) -> str:
-    """Several values between semicolons, as tables give them."""
-    return ";".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Several values between semicolons, as tables give them; an object as JSON, nothing for none."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def print_table(predictions: Iterable["Prediction"], top: int) -> None:
@@ -74,6 +79,8 @@ def _said(p: "Prediction", top: int) -> str:
     if "value" in p.extra:
         between = " ({:g} to {:g})".format(*p.extra["interval"]) if "interval" in p.extra else ""
         return f"{p.extra['value']:g}{between}"
+    if "shares" in p.extra:
+        return "   ".join(f"{visible(name)} {share:.2%}" for name, share in p.extra["shares"].items())
     labels = [s for s in p.labels if s.label in p.extra["present"]] if "present" in p.extra else p.labels[:top]
     return "   ".join(f"{visible(s.label)} {s.probability:.1%}" for s in labels) or "none of the labels"
 
