@@ -132,8 +132,11 @@ def _levels(backbone: Backbone) -> tuple[nn.Module, tuple[int, ...]]:
         found = [node for stride in STRIDES for node in _last_of(graph, info[stride]["module"])]
     if len(found) < len(STRIDES):
         raise UsageError(_unfit(backbone.name))
-    next(iter(reversed(graph.nodes))).args = (tuple(found),)
-    graph.eliminate_dead_code()
+    output, *others = reversed(list(graph.nodes))
+    output.args = (tuple(found),)
+    for node in others:
+        if node.op != "placeholder" and not node.users:  # what only the classifier needed
+            graph.erase_node(node)
     return fx.GraphModule(root, graph), tuple(int(info[stride]["num_chs"]) for stride in STRIDES)
 
 
