@@ -14,7 +14,7 @@ import fieldmark
 SRC = Path(fieldmark.__file__).parent
 FILES = sorted(SRC.rglob("*.py"))
 NAMES = [p.relative_to(SRC).as_posix() for p in FILES]
-GROUND = ["errors", "types", "files", "pictures", "progress", "printing", "data", "bundle"]
+GROUND = ["errors", "types", "files", "geometry", "pictures", "progress", "printing", "data", "bundle"]
 FIELD = ["evaluate", "tasks", "runtime", "explain", "search", "feedback", "audit", "report", "serve"]
 WORKSHOP = ["recipe", "models", "learn", "export", "train", "demo", "lifelong", "scale"]
 DOORS = ["__init__", "__main__", "cli"]  # they lead into every room, on first use

@@ -13,8 +13,9 @@ from fieldmark.errors import DataError, UsageError
 from fieldmark.field.runtime.engine import ENGINES, PRECISIONS, compile_engine
 from fieldmark.field.tasks import TASKS, Task, TaskFacts, get_task
 from fieldmark.types import Prediction, Sample
-from fieldmark.workshop.export.onnx import EXPORTERS, OUTPUTS, export_onnx
+from fieldmark.workshop.export.onnx import EXPORTERS, export_onnx
 from fieldmark.workshop.models import Network, create_backbone, weights
+from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.recipe import PRESETS, Recipe, check, load_recipe
 from fieldmark.workshop.train.job import TASKS as TRAINED
 from tests.making import CLASSES, SIZE, by_hand, network_weights, tiny_onnx

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .errors import PictureError, UsageError
 from .files import is_folder
+from .geometry import Box, padded_wh, seen_box
 from .types import Picture, Preprocess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
@@ -25,7 +26,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")  # an MPO
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
 GREY = (127, 127, 127)
-Box = tuple[float, float, float, float]  # xyxy
+TINY = 1e-6  # of a pixel
 TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -223,12 +224,28 @@ def resize(image: Image.Image, preprocess: Preprocess, box: Box | None = None) -
 
 
 def _pad(image: Image.Image, size_wh: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-    """The whole picture in the middle of a grey one; a side never becomes less than one pixel."""
-    scale = min(size_wh[0] / image.width, size_wh[1] / image.height)
-    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    """The whole picture in the middle of a grey one."""
+    inner = padded_wh(image.size, size_wh)
     canvas = Image.new("RGB", size_wh, GREY)
     canvas.paste(image.resize(inner, resample), ((size_wh[0] - inner[0]) // 2, (size_wh[1] - inner[1]) // 2))
     return canvas
+
+
+def resize_window(image: Image.Image, preprocess: Preprocess, box: Box) -> Picture:
+    """The part `box` (xyxy, pixels) of the picture, of which it may reach out, as the network's input: grey beyond."""
+    (in_w, in_h), size_wh = preprocess.size_wh, np.array(image.size, np.float64)
+    low, high = np.array(box[:2]), np.array(box[2:])
+    scale = (in_w, in_h) / (high - low)
+    first = np.ceil(np.maximum(0, -low * scale) - TINY).astype(int)  # whole pixels of the view that the picture covers
+    last = np.floor(np.minimum((in_w, in_h), (size_wh - low) * scale) + TINY).astype(int)
+    last = np.maximum(last, first + 1)
+    part = np.clip(np.concatenate([first / scale + low, last / scale + low]), 0, np.tile(size_wh, 2))
+    canvas = Image.new("RGB", (in_w, in_h), GREY)
+    inner_w, inner_h = (int(v) for v in last - first)
+    left, top, right, bottom = (float(v) for v in part)
+    seen = image.resize((inner_w, inner_h), _RESAMPLE[preprocess.resample], box=(left, top, right, bottom))
+    canvas.paste(seen, (int(first[0]), int(first[1])))
+    return np.array(canvas)
 
 
 def resize_region(image: Image.Image, preprocess: Preprocess, region: Box | None) -> Picture:
@@ -240,17 +257,6 @@ def resize_region(image: Image.Image, preprocess: Preprocess, region: Box | None
     low = np.clip(np.minimum(corners[0], np.array(image.size) - 1.0), 0, None)  # a padded border has nothing to see
     high = np.clip(np.maximum(corners[1], low + 1.0), None, image.size)
     return resize(image, preprocess, (float(low[0]), float(low[1]), float(high[0]), float(high[1])))
-
-
-def seen_box(size_wh: tuple[int, int], preprocess: Preprocess) -> Box:
-    """What the network sees of a picture of this size, xyxy in its pixels; beyond them where it is padded."""
-    width, height = size_wh
-    if preprocess.fit == "squash":
-        return 0.0, 0.0, float(width), float(height)
-    in_w, in_h = preprocess.size_wh
-    scale = (max if preprocess.fit == "crop" else min)(in_w / width, in_h / height)
-    left, top = (width - in_w / scale) / 2, (height - in_h / scale) / 2
-    return left, top, width - left, height - top
 
 
 def load(source: Path | bytes, preprocess: Preprocess, region: Box | None = None) -> Picture:

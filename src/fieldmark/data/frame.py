@@ -7,6 +7,7 @@ taken as upright.
 Letters in shapes: B boxes, H and W pixels.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,18 +36,23 @@ class Frame:
         return (height, width) if self.orientation >= 5 else (width, height)
 
 
-def read_frame(path: Path) -> Frame:
-    """The frame of a picture, from its header alone; PictureError when the file is no picture."""
-    if not is_file(path):
+def read_frame(source: Path | bytes) -> Frame:
+    """The frame of a picture, a file or its bytes, from its header alone; PictureError when it is no picture."""
+    if isinstance(source, Path) and not is_file(source):
         raise PictureError("no such file")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            turn = 1 if image.format == "TIFF" else orientation(image)  # a TIFF tells its upright size
-            width, height = image.size
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            return frame_of(image)
     except Image.DecompressionBombError:
         raise PictureError(f"more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller") from None
     except Exception as error:
         raise PictureError("not a picture in a known format, or broken") from error
+
+
+def frame_of(image: Image.Image) -> Frame:
+    """The frame of an opened picture."""
+    turn = 1 if image.format == "TIFF" else orientation(image)  # a TIFF tells its upright size
+    width, height = image.size
     return Frame((height, width) if turn >= 5 else (width, height), turn)
 
 

@@ -75,6 +75,19 @@ def numbered(index: Index) -> Index:
     return replace(index, samples=known, skipped=index.skipped + lacking, kind="target")
 
 
+def boxed(index: Index) -> Index:
+    """The samples whose boxes are known, with the names of these as their labels; DataError when there is none."""
+    known = tuple(
+        replace(s, labels=tuple(sorted(set(s.boxes.labels))), coarse=None, target=None)
+        for s in index.samples
+        if s.boxes is not None
+    )
+    if not any(s.labels for s in known):
+        raise DataError(f"{index.source} has no boxes; give a COCO, VOC or YOLO set or a table with a row for each box")
+    lacking = tuple(Skipped(s.name, "its boxes are not known") for s in index.samples if s.boxes is None)
+    return replace(index, samples=known, skipped=index.skipped + lacking, kind="boxes")
+
+
 def check_named(index: Index) -> None:
     """DataError when what is known of the pictures is not a name each."""
     if index.kind in ("boxes", "mask"):

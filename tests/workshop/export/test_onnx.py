@@ -17,9 +17,10 @@ from fieldmark.field.runtime.careful import CarefulEngine
 from fieldmark.field.tasks import TaskFacts, get_task
 from fieldmark.workshop.export import Parity, check_parity, export_onnx, set_weights
 from fieldmark.workshop.export import onnx as room
-from fieldmark.workshop.export.onnx import EXPORTERS, OUTPUTS, network_logits
+from fieldmark.workshop.export.onnx import EXPORTERS, network_logits
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.models.attention import HEADS, make_pooling
+from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.train.finish import parity_facts
 from tests.making import smooth
 from tests.training import small_swin

@@ -11,7 +11,7 @@ from safetensors.torch import load
 
 from fieldmark import pictures
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
+from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
 from fieldmark.workshop.models import Network, create_backbone
 from tests.training import COLOURS, draw
 
@@ -77,7 +77,7 @@ def test_weights_are_the_whole_state():
     state = load(weights_bytes(network))
     assert set(state) == set(network.state_dict())
     assert all(torch.equal(state[k], v) for k, v in network.state_dict().items())
-    assert output_shapes(network)["logits"] == [3]
+    assert network.output_shapes()["logits"] == [3]
 
 
 def test_versions_name_what_the_result_depends_on():

@@ -21,6 +21,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
         raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
     _number(facts.get("recheck_margin", 0.0), "recheck_margin")
     temperature = _number(_mapping(facts, "calibration").get("temperature", 1.0), "the temperature")
+    _number(_mapping(facts, "calibration").get("offset", 0.0), "the offset")
     if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
         raise ValueError("the temperature must be between {:g} and {:g}".format(*TEMPERATURES))
     for name, value in _mapping(facts, "thresholds").items():

@@ -2,12 +2,12 @@
 
 from fieldmark.errors import UsageError, unknown_name
 
-from .base import Guess, Task, TaskFacts
+from .base import Guess, OnLogits, Task, TaskFacts
 from .classify import Classify
 from .multilabel import MultiLabel
 from .regress import Regress
 
-__all__ = ["TASKS", "Guess", "Task", "TaskFacts", "get_task"]
+__all__ = ["TASKS", "Guess", "OnLogits", "Task", "TaskFacts", "get_task"]
 
 TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress())}
 

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldmark.data.index import Index, check_named
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.classification import groups_of, scores, softmax, two_class_scores
 from fieldmark.field.evaluate.intervals import mean_interval
 from fieldmark.types import Prediction, Sample, Score
 
-from .base import Guess, Outputs, TaskFacts
+from .base import Guess, OnLogits, Outputs, TaskFacts
 
 UNSURE_BELOW = 0.5  # more likely wrong than right, by the recogniser's own calibrated probability
 TINY = 1e-12
 
 
-class Classify:
+class Classify(OnLogits):
     """Softmax over calibrated logits; "unsure" where the best probability is below the bundle's threshold.
 
     Of two classes the positive one is said from the bundle's operating point on, where it has one: the answer is then
@@ -26,10 +27,13 @@ class Classify:
     """
 
     name = "classify"
-    outputs = ("logits",)
     headline = "accuracy"
     fewest_classes = 2
-    extra = ()
+    extra: tuple[str, ...] = ()
+
+    def select(self, index: Index) -> Index:
+        check_named(index)
+        return index
 
     def check(self, samples: Sequence[Sample]) -> None:
         wrong = next((s for s in samples if len(s.labels) != 1), None)

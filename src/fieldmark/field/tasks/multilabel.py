@@ -11,18 +11,17 @@ from fieldmark.field.evaluate import multilabel as metrics
 from fieldmark.field.evaluate.multilabel import sigmoid
 from fieldmark.types import Prediction, Sample, Score
 
-from .base import Guess, Outputs, TaskFacts
+from .base import Guess, OnLogits, Outputs, TaskFacts
 from .classify import UNSURE_BELOW
 
 TINY = 1e-9
 
 
-class MultiLabel:
+class MultiLabel(OnLogits):
     """A sigmoid for every label; `present` are those at or above their thresholds, fitted on validation; "unsure"
     where the whole set of labels is less likely right than the bundle's threshold, were the labels independent."""
 
     name = "multilabel"
-    outputs = ("logits",)
     headline = "map"
     fewest_classes = 1
     extra = ("present",)

@@ -6,24 +6,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldmark.data.index import Index, numbered
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate import regression as metrics
 from fieldmark.types import Prediction, Sample
 
-from .base import Guess, Outputs, TaskFacts
+from .base import Guess, OnLogits, Outputs, TaskFacts
 
 DIGITS = 6
 
 
-class Regress:
+class Regress(OnLogits):
     """The network states the number in units of the training part's spread; `value` is it in the data's own, `interval`
     what holds nine of ten true numbers by the errors on validation."""
 
     name = "regress"
-    outputs = ("logits",)
     headline = "mae"
     fewest_classes = 1
     extra = ("value", "interval")
+
+    def select(self, index: Index) -> Index:
+        return numbered(index)
 
     def check(self, samples: Sequence[Sample]) -> None:
         if not any(s.target is not None for s in samples):

@@ -15,7 +15,7 @@ from fieldmark import __version__, pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Picture, Preprocess, Sample
 from fieldmark.workshop.learn.base import Learner
-from fieldmark.workshop.models.network import Network
+from fieldmark.workshop.models.network import BaseNetwork
 
 JPEG_QUALITY = 95
 PACKAGES = ("numpy", "Pillow", "openvino", "torch", "timm", "onnx")
@@ -33,8 +33,8 @@ class Calibration:
     def choose(
         cls, samples: Sequence[Sample], learner: Learner, preprocess: Preprocess, most: int, seed: int
     ) -> "Calibration":
-        """Up to `most` readable pictures of each part, drawn by `seed`; the targets are the learner's (class numbers,
-        for classes)."""
+        """Up to `most` readable pictures of each part, drawn by `seed`; the truth is as the learner stores it (class
+        numbers, for classes)."""
         chosen: dict[str, list[tuple[Picture, Sample]]] = {"train": [], "val": []}
         for part, found in chosen.items():
             there = [s for s in samples if s.split == part]
@@ -46,7 +46,7 @@ class Calibration:
                     continue  # reported where it is used for training
         width, height = preprocess.size_wh
         stacks = {k: np.array([p for p, _ in v], np.uint8).reshape(-1, height, width, 3) for k, v in chosen.items()}
-        return cls(stacks["train"], stacks["val"], learner.targets([s for _, s in chosen["val"]]))
+        return cls(stacks["train"], stacks["val"], learner.stored([s for _, s in chosen["val"]], preprocess))
 
     def first(self, most: int) -> "Calibration":
         """At most `most` of each part."""
@@ -76,7 +76,7 @@ def _jpeg(picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def weights_bytes(network: Network) -> bytes:
+def weights_bytes(network: BaseNetwork) -> bytes:
     """The network's state as safetensors."""
     from safetensors.torch import save
 
@@ -92,15 +92,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def output_shapes(network: Network) -> dict[str, list[int]]:
-    """Shape of each output for one picture, after the batch axis."""
-    maps, features, classes = network.attention.n_maps, network.backbone.n_features, network.head.out_features
-    grid_hw = network.backbone.grid_hw
-    return {
-        "logits": [classes],
-        "attention": [maps, *grid_hw],
-        "embedding": [maps * features],
-        "features": [features, *grid_hw],
-    }

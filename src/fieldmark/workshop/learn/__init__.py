@@ -3,10 +3,10 @@
 from fieldmark.data.index import Index
 from fieldmark.errors import UsageError, unknown_name
 from fieldmark.workshop.learn import classify, multilabel, regress
-from fieldmark.workshop.learn.base import Learner, MakeLearner
+from fieldmark.workshop.learn.base import Learner, MakeLearner, OnLogits
 from fieldmark.workshop.recipe import Recipe
 
-__all__ = ["LEARNERS", "LOSSES", "Learner", "make_learner"]
+__all__ = ["LEARNERS", "LOSSES", "Learner", "OnLogits", "make_learner"]
 
 LEARNERS: dict[str, MakeLearner] = {
     "classify": classify.Classify.of,

@@ -18,6 +18,7 @@ from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.evaluate.classification import groups_of, negative_log_likelihood, softmax, threshold_for
 from fieldmark.types import Sample
 from fieldmark.workshop.learn import losses
+from fieldmark.workshop.learn.base import OnLogits, Views
 from fieldmark.workshop.learn.discriminant import ClassSums
 from fieldmark.workshop.learn.linear import Judged
 from fieldmark.workshop.models.attention import overlap
@@ -48,7 +49,7 @@ def check_classes(index: Index) -> tuple[str, ...]:
     return classes
 
 
-class Classify:
+class Classify(OnLogits):
     """Cross-entropy on soft targets, or another of `LOSSES`, with the terms that a recipe adds; validation by negative
     log-likelihood at the best temperature, which says more of a few pictures than the share that is right."""
 
@@ -97,7 +98,7 @@ class Classify:
         number = {name: i for i, name in enumerate(self.classes)}
         return np.array([number[s.label] for s in samples], np.int64)
 
-    def encode(self, targets: NDArray[np.int64]) -> Tensor:
+    def encode(self, targets: NDArray[np.int64], views: Views = ()) -> Tensor:
         """Class probabilities [N, L] of the truth."""
         return F.one_hot(torch.from_numpy(targets), len(self.classes)).float()
 

@@ -14,6 +14,7 @@ from fieldmark.field.evaluate.calibration import fit_label_temperature, fit_plat
 from fieldmark.field.evaluate.multilabel import average_precisions, f1_thresholds, sigmoid
 from fieldmark.types import Sample
 from fieldmark.workshop.learn import losses
+from fieldmark.workshop.learn.base import OnLogits, Views
 from fieldmark.workshop.learn.classify import check_classes
 from fieldmark.workshop.learn.linear import Judged
 from fieldmark.workshop.learn.ridge import TargetSums
@@ -23,7 +24,7 @@ from fieldmark.workshop.recipe import Recipe
 LOSSES = ("bce", "focal", "asymmetric")
 
 
-class MultiLabel:
+class MultiLabel(OnLogits):
     """Binary cross-entropy for every label, or another of `LOSSES`; validation by the same at the best temperature."""
 
     name = "multilabel"
@@ -47,7 +48,7 @@ class MultiLabel:
             row[[number[label] for label in sample.labels]] = True
         return found
 
-    def encode(self, targets: NDArray[np.bool_]) -> Tensor:
+    def encode(self, targets: NDArray[np.bool_], views: Views = ()) -> Tensor:
         return torch.from_numpy(targets).float()
 
     def loss(self, outputs: Sequence[Tensor], encoded: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from fieldmark.errors import DataError
 from fieldmark.field.evaluate.regression import error_quantile
 from fieldmark.types import Sample
 from fieldmark.workshop.learn import losses
+from fieldmark.workshop.learn.base import OnLogits, Views
 from fieldmark.workshop.learn.linear import Judged
 from fieldmark.workshop.learn.ridge import TargetSums
 from fieldmark.workshop.models.attention import overlap
@@ -23,7 +24,7 @@ TARGET = "target"  # what the network's one output is called
 LEVEL = 0.9  # of true numbers that the stated interval holds
 
 
-class Regress:
+class Regress(OnLogits):
     """Squared error, or Huber's; validation by the mean absolute error, in the data's own units."""
 
     name = "regress"
@@ -44,7 +45,7 @@ class Regress:
         """The true numbers [N]."""
         return np.array([s.target for s in samples], np.float64)
 
-    def encode(self, targets: NDArray[np.float64]) -> Tensor:
+    def encode(self, targets: NDArray[np.float64], views: Views = ()) -> Tensor:
         return torch.from_numpy((targets - self.mean) / self.scale).float()[:, None]
 
     def loss(self, outputs: Sequence[Tensor], encoded: Tensor) -> Tensor:

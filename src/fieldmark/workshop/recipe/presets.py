@@ -49,9 +49,31 @@ def scratch() -> Recipe:
     return replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim, regularise=regularise)
 
 
+def detect(recipe: Recipe) -> Recipe:
+    """The recipe for boxes: a padded picture, no linear stage, nothing mixed."""
+    return _located(replace(recipe, picture=replace(recipe.picture, fit="pad")))
+
+
+def _located(recipe: Recipe) -> Recipe:
+    """The recipe for truth that lies somewhere in the picture."""
+    return replace(
+        recipe,
+        probe=replace(recipe.probe, on=False),
+        tune=replace(recipe.tune, stages=recipe.tune.stages or ("tail",)),
+        augment=replace(recipe.augment, mixup=0.0, cutmix=0.0),
+    )
+
+
+def preset_for(name: str, task: str) -> Recipe:
+    """The preset of this name as a task needs it."""
+    recipe = PRESETS[name]()
+    return LOCATED[task](recipe) if task in LOCATED else recipe
+
+
 PRESETS: dict[str, Callable[[], Recipe]] = {
     "quick": quick,
     "standard": standard,
     "thorough": thorough,
     "scratch": scratch,
 }
+LOCATED: dict[str, Callable[[Recipe], Recipe]] = {"detect": detect}  # tasks whose truth lies somewhere in the picture

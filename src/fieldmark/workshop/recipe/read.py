@@ -9,15 +9,16 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from fieldmark.errors import UsageError, short, unknown_name
 from fieldmark.field.runtime.engine import PRECISIONS
 from fieldmark.files import is_file
-from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS
+from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS, preset_for
 from fieldmark.workshop.recipe.values import Recipe
 
 LARGEST_BITS = 128
 
 
-def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = ()) -> Recipe:
-    """A preset or TOML file, with `key=value` settings on top; UsageError for unknown names, keys and values."""
-    recipe = _base(name_or_file or DEFAULT)
+def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = (), task: str = "auto") -> Recipe:
+    """A preset as the task needs it, or a TOML file on top of one, with `key=value` settings on top; UsageError for
+    unknown names, keys and values."""
+    recipe = _base(name_or_file or DEFAULT, task)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -26,9 +27,9 @@ def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = ()) -
     return recipe
 
 
-def _base(name: str) -> Recipe:
+def _base(name: str, task: str) -> Recipe:
     if name in PRESETS:
-        return PRESETS[name]()
+        return preset_for(name, task)
     path = Path(name)
     if path.suffix != ".toml":
         raise UsageError(unknown_name("recipe", name, PRESETS) + " (or a .toml file)")
@@ -36,7 +37,7 @@ def _base(name: str) -> Recipe:
     preset = tables.pop("preset", DEFAULT)
     if preset not in tuple(PRESETS):
         raise UsageError(f"{path}: " + unknown_name("preset", str(preset), PRESETS))
-    recipe = PRESETS[preset]()
+    recipe = preset_for(preset, task)
     for key, value in tables.items():
         recipe = with_value(recipe, key, value)
     return recipe

@@ -20,7 +20,7 @@ from fieldmark.pictures import load as load_picture
 from fieldmark.pictures import read_bytes
 from fieldmark.types import Sample
 from fieldmark.workshop.export import Parity, check_parity, with_notes
-from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
+from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.job import Job
 from fieldmark.workshop.train.planner import COMPARED
@@ -160,7 +160,7 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
         "coarse": index.coarse_of or None,
         "preprocess": job.preprocess.to_json(),
         "input": {"name": "pictures", "dtype": "uint8", "layout": "NHWC", "size_wh": [width, height]},
-        "outputs": output_shapes(job.network),
+        "outputs": job.network.output_shapes(),
         "backbone": {
             "name": backbone.name,
             "weights": backbone.source,

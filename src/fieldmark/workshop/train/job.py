@@ -19,13 +19,14 @@ from fieldmark.errors import UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
 from fieldmark.workshop.learn import LEARNERS, Learner
-from fieldmark.workshop.models import Network, create_backbone
-from fieldmark.workshop.recipe import AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.models import BaseNetwork, create_backbone
+from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
 from fieldmark.workshop.train.augment import PLAIN, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
 TASKS = ("auto", *LEARNERS)
+TASK_OF_KIND = {"target": "regress", "boxes": "detect", "mask": "segment"}
 CROP = 0.35  # the smallest part of a picture that a view keeps, where the recipe leaves it open
 LOCK = ".lock"
 MOST_SAID = 20
@@ -40,7 +41,7 @@ class Job:
     recipe: Recipe
     index: Index
     learner: Learner
-    network: Network
+    network: BaseNetwork
     preprocess: Preprocess
     device: torch.device
     run: Path
@@ -87,9 +88,11 @@ def resolve_recipe(
 ) -> Recipe:
     if task not in TASKS:
         raise UsageError(unknown_name("task", task, TASKS))
-    recipe = load_recipe(name, settings)
+    recipe = load_recipe(name, settings, task)
     if recipe.task not in TASKS:
         raise UsageError(unknown_name("task", recipe.task, TASKS))
+    if task == "auto" and recipe.task != "auto":
+        recipe = load_recipe(name, settings, recipe.task)
     if backbone is not None:
         recipe = replace(recipe, model=replace(recipe.model, backbone=backbone))
     if head is not None:
@@ -113,7 +116,7 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
     if not (run / "recipe.json").is_file():
         raise UsageError(f"{run} is no run of Fieldmark; choose another --out")
     begun = recorded_recipe(run)
-    recipe = recipe if recipe.task != "auto" else for_task(recipe, begun.task)
+    recipe = for_task(recipe, begun.task if recipe.task == "auto" else recipe.task)
     if begun != recipe:
         raise UsageError(
             f"{run} was begun with another recipe ({_differences(begun, recipe)}); give --resume without other options "
@@ -148,8 +151,8 @@ def _recipe_text(recipe: Recipe) -> str:
 
 def task_of(index: Index) -> str:
     """The task that the data speaks for."""
-    if index.kind == "target":
-        return "regress"
+    if index.kind in TASK_OF_KIND:
+        return TASK_OF_KIND[index.kind]
     several = any(len(s.labels) != 1 for s in index.samples)
     return "multilabel" if index.kind == "labels" and several else "classify"
 
@@ -158,6 +161,8 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
     """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
     the very question are neither cropped nor smaller than at prediction."""
     augment = recipe.augment
+    if task in LOCATED:
+        _check_located(recipe, task)
     if task == "regress":
         augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
         if recipe.decide.glances != 1:
@@ -165,11 +170,26 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
     return replace(recipe, task=task, augment=replace(augment, crop=augment.crop or CROP))
 
 
-def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
+def _check_located(recipe: Recipe, task: str) -> None:
+    """UsageError for what needs one row of truth a picture."""
+    refused = {
+        "probe.on": recipe.probe.on,
+        "decide.glances": recipe.decide.glances != 1,
+        "model.head": recipe.model.head != "average",
+        "augment.mixup": recipe.augment.mixup,
+        "augment.cutmix": recipe.augment.cutmix,
+        "augment.policy": recipe.augment.policy != "none",
+    }
+    for key, given in refused.items():
+        if given:
+            raise UsageError(f"{key} is not for --task {task}, whose truth lies somewhere in the picture; leave it out")
+
+
+def make_network(recipe: Recipe, learner: Learner) -> tuple[BaseNetwork, Preprocess]:
     _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
     backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
-    network = Network(backbone, n_classes).eval().requires_grad_(False)
+    network = learner.network(backbone).eval().requires_grad_(False)
     size = (backbone.size, backbone.size)
     return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)
 

@@ -17,7 +17,7 @@ from fieldmark.errors import DataError, PictureError
 from fieldmark.field.runtime import Engine, cores
 from fieldmark.pictures import load
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.learn import Learner
+from fieldmark.workshop.learn import OnLogits
 from fieldmark.workshop.learn.linear import (
     Choice,
     LinearHead,
@@ -27,7 +27,7 @@ from fieldmark.workshop.learn.linear import (
     signed_power,
     total,
 )
-from fieldmark.workshop.models import Network
+from fieldmark.workshop.models import BaseNetwork, Network
 from fieldmark.workshop.recipe import Recipe
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.cache import Digest, FeatureCache, digests, fill
@@ -94,7 +94,7 @@ def number_of_views(recipe: Recipe, n_train: int) -> int:
 
 def fit(
     usable: Usable,
-    learner: Learner,
+    learner: OnLogits,
     network: Network,
     look: Look,
     recipe: Recipe,
@@ -144,7 +144,7 @@ def view_cache(extractor: str, recipe: Recipe, number: int, rows_at: str | None 
     return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 
 
-def weights_digest(network: Network) -> str:
+def weights_digest(network: BaseNetwork) -> str:
     """The SHA-256 of the backbone's weights."""
     from hashlib import sha256
 
@@ -154,7 +154,7 @@ def weights_digest(network: Network) -> str:
     return digest.hexdigest()
 
 
-def extractor_key(network: Network, engine: Engine, preprocess: Preprocess, weights: str = "") -> str:
+def extractor_key(network: BaseNetwork, engine: Engine, preprocess: Preprocess, weights: str = "") -> str:
     """What the features of a picture depend on, but for the picture and its view; `weights` is their digest where it
     is known already."""
     facts = {
@@ -240,7 +240,7 @@ def fold_numbers(samples: Sequence[Sample], keys: Sequence[Digest], folds: int, 
 def _fit_head(
     samples: Sequence[Sample],
     keys: Sequence[Digest],
-    learner: Learner,
+    learner: OnLogits,
     caches: Sequence[FeatureCache],
     recipe: Recipe,
 ) -> tuple[LinearHead, Choice, dict[str, float] | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldmark.data import SplitRule, numbered, open_data, split
+from fieldmark.data import SplitRule, open_data, split
 from fieldmark.field.runtime import Evaluation
 from fieldmark.field.tasks import get_task
 from fieldmark.files import atomic_folder, is_file
@@ -82,17 +82,20 @@ def train(
     if resume and not (recipe or settings or backbone or head or seed is not None) and is_file(run / "recipe.json"):
         chosen = recorded_recipe(run)
     else:
-        chosen = resolve_recipe(recipe, settings, task, backbone, head, seed)
+        asked = recorded_recipe(run).task if resume and task == "auto" and is_file(run / "recipe.json") else task
+        chosen = resolve_recipe(recipe, settings, asked, backbone, head, seed)
     target = choose_device(device)
     check_place(run, chosen, resume)
     check_writable()
     index = open_data(data, progress)
-    chosen = for_task(chosen, task_of(index) if chosen.task == "auto" else chosen.task)
-    index = numbered(index) if chosen.task == "regress" else index
+    if chosen.task == "auto":
+        chosen = resolve_recipe(recipe, settings, task_of(index), backbone, head, seed)
+    chosen = for_task(chosen, chosen.task)
+    index = get_task(chosen.task).select(index)
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
     learner = make_learner(index, chosen)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, len(learner.classes))
+    network, preprocess = make_network(chosen, learner)
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from fieldmark.data.index import Skipped
+from fieldmark.data.index import Skipped, fingerprint
 from fieldmark.errors import UsageError
 from fieldmark.field.runtime import Engine, compile_engine
 from fieldmark.files import sha256
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export import export_onnx, set_weights
+from fieldmark.workshop.learn import OnLogits
 from fieldmark.workshop.learn.linear import LinearHead
-from fieldmark.workshop.models.attention import make_pooling
+from fieldmark.workshop.models import Network
 from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
-from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.train import augment, probe
 from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
 from fieldmark.workshop.train.device import TorchEngine, computes_bf16, keep_freed_memory
@@ -58,8 +58,8 @@ class Stages:
         self.bf16 = {"auto": computes_bf16(job.device), "bf16": True, "f32": False}[job.recipe.tune.compute]
         self.cuttable = trace(job.network) if job.recipe.tune.stages else None
         self.usable = probe.readable([s for s in job.index.samples if s.split != "test"], job.journal)
-        self.identity = sha256(repr([job.recipe, self.usable.keys]).encode())
-        self.caches: dict[str, list[tuple[FeatureCache, int]]] = {}  # rows by cut, one a view, with its side
+        self.identity = sha256(repr([job.recipe, self.usable.keys, fingerprint(self.usable.samples)]).encode())
+        self.caches: dict[str, list[tuple[FeatureCache, Preprocess]]] = {}  # rows by cut, one a view, and how
         self.engines: dict[tuple[str, int], Engine] = {}  # by cut and side
         self.fitted: probe.Fitted | None = None
         self.onnx, self.settled = b"", dict[str, Any]()
@@ -70,7 +70,7 @@ class Stages:
         with job.journal.step("network to ONNX"):
             self.onnx = export_onnx(self.network, job.preprocess.size_wh)
             try:
-                engine = self._engine(self.network, OUTPUTS, self.onnx)
+                engine = self._engine(self.network, self.network.outputs, self.onnx)
             except RuntimeError as error:
                 name, size = self.network.backbone.name, self.network.backbone.size
                 raise UsageError(
@@ -94,7 +94,7 @@ class Stages:
             tuple(self.usable.skipped),
             self.onnx,
             self.settled,
-            self.fitted.facts() if self.fitted else {"kind": "linear"},
+            self.fitted.facts() if self.fitted else self.network.describe(),
             self.fitted.views if self.fitted else MOST_VIEWS,
             self.planner.maps_checked(),
             before if kept and self.fitted else None,
@@ -107,17 +107,19 @@ class Stages:
         stages = self.planner.plan.stages
         if not stages:
             return ()
-        pooling, untouched = self.network.attention, {k: v.clone() for k, v in self.network.state_dict().items()}
-        before = self.settled
-        self._new_head()
+        network = self.network
+        pooling = network.attention if isinstance(network, Network) else None
+        untouched, before = {k: v.clone() for k, v in network.state_dict().items()}, self.settled
+        network.renew(self.recipe)
         fits = tuple((stage, self._fit(stage)) for stage in stages)
-        self.network.settle()
+        network.settle()
         if self._better(fits[-1][1]):
             with self.job.journal.step("network to ONNX again"):
-                self.onnx = export_onnx(self.network, self.job.preprocess.size_wh)
+                self.onnx = export_onnx(network, self.job.preprocess.size_wh)
         else:
-            self.network.set_pooling(pooling)
-            self.network.load_state_dict(untouched)
+            if isinstance(network, Network) and pooling is not None:
+                network.set_pooling(pooling)
+            network.load_state_dict(untouched)
             self.settled = before
             self.job.journal.say("fine-tuning did not beat the linear head on validation: the linear head is kept")
         return fits
@@ -140,11 +142,14 @@ class Stages:
     def _probe(self, engine: Engine) -> None:
         """Fit the linear head and put it into the network and its ONNX form; keep the rows at the tail's cut."""
         job, cut, plan = self.job, self.planner.kept_cut(), self.planner.plan
-        part: torch.nn.Module = self.network
-        name, outputs = "", list(OUTPUTS)
+        network, learner = self.network, job.learner
+        assert isinstance(network, Network)
+        assert isinstance(learner, OnLogits)
+        part: torch.nn.Module = network
+        name, outputs = "", list(network.outputs)
         if cut is not None and self.cuttable is not None:
-            part = Whole(*split(self.network, self.cuttable, cut)).eval()
-            name, outputs = f"with {cut}", [*OUTPUTS, ROWS]
+            part = Whole(*split(network, self.cuttable, cut)).eval()
+            name, outputs = f"with {cut}", [*network.outputs, ROWS]
         else:
             self.engines[name, job.preprocess.size_wh[0]] = engine
         views = max([plan.probe_views, *(s.views for s in plan.stages)])
@@ -153,16 +158,14 @@ class Stages:
             preprocess = job.preprocess_of(number, views)
             return self._engine_at(name, preprocess.size_wh[0], part, outputs), preprocess
 
-        self.fitted = probe.fit(
-            self.usable, job.learner, self.network, look, self.recipe, job.journal, plan.probe_views, cut
-        )
+        self.fitted = probe.fit(self.usable, learner, network, look, self.recipe, job.journal, plan.probe_views, cut)
         if cut is not None:
-            sides = [job.preprocess_of(number, views).size_wh[0] for number in range(plan.probe_views)]
-            self.caches[cut] = list(zip(self.fitted.rows, sides, strict=True))
+            made = [job.preprocess_of(number, views) for number in range(plan.probe_views)]
+            self.caches[cut] = list(zip(self.fitted.rows, made, strict=True))
         self.settled = job.learner.settle(self.fitted.choice.logits, self.fitted.choice.targets)
         job.journal.write("head", **self.fitted.facts())
-        self._put_head(self.fitted.head)
-        state = self.network.state_dict()
+        _put_head(network, self.fitted.head)
+        state = network.state_dict()
         names = ("head.weight", "head.bias", "power.exponent")
         self.onnx = set_weights(self.onnx, {name: state[name].numpy() for name in names})
 
@@ -176,7 +179,8 @@ class Stages:
         prefix, tail = split(self.network, self.cuttable, stage.cut)
         source = self._source(stage, prefix)
         with learning(tail, recipe, job.device):
-            lesson = TailLesson(tail, source, self.usable.samples, job.learner, recipe, job.device, self.bf16)
+            samples, keys = self.usable.samples, self.usable.keys
+            lesson = TailLesson(tail, source, samples, keys, job.learner, recipe, job.device, self.bf16)
             if isinstance(source, Pictures | FreshRows):
                 source.follow(lesson)
             optimiser = make_optimiser(tail.learning(), tail.head(), recipe.optim, tune.batch)
@@ -193,27 +197,11 @@ class Stages:
                 identity=f"{self.identity} {stage.cut}",
             )
             found = fit.run()
-            self.settled = job.learner.settle(*lesson.logits(lesson.val))
+            self.settled = job.learner.settle(*lesson.seen(lesson.val))
         if isinstance(source, Pictures | FreshRows):  # those that broke while it learned
             self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
         job.journal.write("stage", name=stage.name, **vars(found))
         return found
-
-    def _put_head(self, head: LinearHead) -> None:
-        network = self.network.cpu()
-        network.head.weight.copy_(torch.from_numpy(head.weight))
-        network.head.bias.copy_(torch.from_numpy(head.bias))
-        network.power.exponent.fill_(head.power)
-
-    def _new_head(self) -> None:
-        """The recipe's head, its classifier all zeros: later stages learn better from it than from the linear stage's,
-        whose large weights on faint directions amplify every change of the backbone (docs/experiments.md)."""
-        model = self.recipe.model
-        torch.manual_seed(self.recipe.seed)
-        n_features = self.network.backbone.n_features
-        pooling = make_pooling(model.head, n_features, model.maps, model.hidden, model.join)
-        self.network.set_pooling(pooling, cosines=self.recipe.loss.name == "arcface")
-        self.network.requires_grad_(False)
 
     def _better(self, last: Progress) -> bool:
         """Whether validation says that the later stages beat the linear one; without validation they are taken."""
@@ -234,12 +222,12 @@ class Stages:
                 return fresh
             return FreshRows(fresh, lambda side: self._prefix_engine(stage.cut, side, prefix), ROWS, dtype)
         kept = self._fill_views(stage, prefix)[: stage.views]
-        return KeptRows([c for c, _ in kept], [side for _, side in kept], usable.keys, self.recipe.seed, dtype)
+        return KeptRows([c for c, _ in kept], [made for _, made in kept], usable.keys, self.recipe.seed, dtype)
 
     def _prefix_engine(self, cut: str, side: int, prefix: torch.nn.Module) -> Engine:
         return self._engine_at(f"up to {cut}", side, _Named(prefix).eval(), (ROWS,))
 
-    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, int]]:
+    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, Preprocess]]:
         """Rows of all views at the stage's cut, those that are not kept yet by the prefix alone; plain ones of all
         pictures, the others of those for training."""
         caches = self.caches.setdefault(stage.cut, [])
@@ -255,10 +243,17 @@ class Stages:
             with job.journal.step(f"view {number + 1} of {stage.views}") as tick:
                 view = partial(probe.load_view, number=number, preprocess=preprocess, recipe=self.recipe)
                 errors = fill([cache], engine, wanted, view, tick)
-            caches.append((cache, preprocess.size_wh[0]))
+            caches.append((cache, preprocess))
             usable.leave_out(errors, job.journal)
             probe.check_classes_left(usable, job.classes)
         return caches
+
+
+def _put_head(network: Network, head: LinearHead) -> None:
+    network.cpu()
+    network.head.weight.copy_(torch.from_numpy(head.weight))
+    network.head.bias.copy_(torch.from_numpy(head.bias))
+    network.power.exponent.fill_(head.power)
 
 
 class _Named(torch.nn.Module):
