@@ -168,11 +168,12 @@ def predict(
 ) -> None:
     """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
     from fieldmark.field.runtime import load
+    from fieldmark.field.runtime.mask_files import mask_files
     from fieldmark.pictures import expand
 
     _check_new(out)
     recogniser = load(bundle, glances=glances)
-    files = _mask_files(recogniser, out, coco)
+    files = mask_files(recogniser, out, coco)
     failed = 0
 
     def rows() -> Iterator["Prediction"]:
@@ -194,19 +195,6 @@ def predict(
         files.finish()
     if failed:
         sys.exit(1)
-
-
-def _mask_files(recogniser: Any, out: Path | None, coco: bool) -> Any:
-    """Where masks go; None where none are asked for."""
-    from fieldmark.field.runtime.mask_files import MaskFiles
-
-    if out is None:
-        if coco:
-            raise UsageError("--coco writes into the folder of masks; name one with --out")
-        return None
-    if recogniser.task.name != "segment":
-        raise UsageError(f"--out is for masks, which a recogniser of --task {recogniser.task.name} does not give")
-    return MaskFiles(out, recogniser.classes, coco)
 
 
 def _left_out(name: str, reason: str) -> None:

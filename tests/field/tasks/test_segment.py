@@ -100,10 +100,11 @@ def test_masks_that_cannot_be_read_are_left_out_and_listed(tmp_path):
     (tmp_path / "broken-mask.png").write_bytes(b"no picture")
     broken = Sample(good.path, "broken.png", mask=MaskFile(tmp_path / "broken-mask.png", CLASSES))
     found = TASK.select(Index("data", (good, bare, broken)))
-    assert found.samples == (good,)
+    assert [s.name for s in found.samples] == ["good.png"]
+    assert found.samples[0].labels == ("background",)
     assert found.kind == "mask"
     assert [s.name for s in found.skipped] == ["bare.png", "broken.png"]
-    with pytest.raises(DataError, match="no masks"):
+    with pytest.raises(DataError, match="no masks that can be read"):
         TASK.select(Index("data", (bare,)))
     with pytest.raises(DataError, match=r"bare\.png has no mask"):
         TASK.check([good, bare])

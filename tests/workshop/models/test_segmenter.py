@@ -56,7 +56,7 @@ def test_no_weight_is_kept_twice():
 def test_what_cannot_be_done_is_said():
     with pytest.raises(UsageError, match="unet"):
         network("unett")
-    with pytest.raises(UsageError, match="convolutional"):
+    with pytest.raises(UsageError, match="no features at strides"):
         network("unet", "vit_tiny_patch16_224")
     with pytest.raises(UsageError, match="multiple of 32"):
         SegmentNetwork(create_backbone("resnet18", "none", 72), 2, "unet")

@@ -14,6 +14,8 @@ from fieldmark.field.evaluate.classmap import run_lengths
 from fieldmark.files import atomic_file, write_text
 from fieldmark.types import Prediction
 
+from .recogniser import Recogniser
+
 COCO_FILE = "coco.json"
 NAMES_FILE = "classes.txt"  # as a folder of masks has them
 STEM = 60  # characters of a picture's name
@@ -77,3 +79,14 @@ class MaskFiles:
             names = [{"id": c, "name": name} for c, name in enumerate(self.classes) if name != BACKGROUND]
             found = {"images": self._images, "categories": names, "annotations": self._annotations}
             write_text(self.folder / COCO_FILE, json.dumps(found, ensure_ascii=False) + "\n")
+
+
+def mask_files(recogniser: Recogniser, out: Path | None, coco: bool) -> MaskFiles | None:
+    """Where masks go; None where none are asked for. UsageError where there are none."""
+    if out is None:
+        if coco:
+            raise UsageError("--coco writes into the folder of masks; name one with --out")
+        return None
+    if recogniser.task.name != "segment":
+        raise UsageError(f"--out is for masks, which a recogniser of --task {recogniser.task.name} does not give")
+    return MaskFiles(out, recogniser.classes, coco)

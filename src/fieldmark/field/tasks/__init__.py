@@ -6,10 +6,11 @@ from .base import Guess, OnLogits, Task, TaskFacts
 from .classify import Classify
 from .multilabel import MultiLabel
 from .regress import Regress
+from .segment import Segment
 
 __all__ = ["TASKS", "Guess", "OnLogits", "Task", "TaskFacts", "get_task"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress(), Segment())}
 
 
 def get_task(name: str) -> Task:

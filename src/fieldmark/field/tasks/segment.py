@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldmark.data.index import Index, Skipped
-from fieldmark.data.masks import BACKGROUND, IGNORE, load_mask, mask_classes
+from fieldmark.data.masks import BACKGROUND, IGNORE, load_mask, mask_names
 from fieldmark.errors import DataError, PictureError
 from fieldmark.field.evaluate import segmentation
 from fieldmark.field.evaluate.classmap import Box, ClassMap, class_map, decide, evidence, expected_iou, softmax
@@ -35,14 +35,15 @@ class Segment:
     located = True
 
     def select(self, index: Index) -> Index:
-        """The samples whose mask can be read."""
+        """The samples whose mask can be read, with the names of what it shows as their labels."""
         with ThreadPoolExecutor() as pool:
-            found = list(pool.map(_reason, index.samples))
-        usable = tuple(s for s, why in zip(index.samples, found, strict=True) if why is None)
+            found = list(pool.map(_shown, index.samples))
+        pairs = list(zip(index.samples, found, strict=True))
+        usable = tuple(replace(s, labels=names, coarse=None, target=None) for s, names in pairs if isinstance(names, tuple))
+        skipped = tuple(Skipped(s.name, why) for s, why in pairs if isinstance(why, str))
         if not usable:
-            first = next((why for why in found if why), "it is empty")
-            raise DataError(f"{index.source} has no masks to learn from ({first}); give masks, or another --task")
-        skipped = [Skipped(s.name, why) for s, why in zip(index.samples, found, strict=True) if why is not None]
+            first = skipped[0].reason if skipped else "there are no pictures"
+            raise DataError(f"{index.source} has no masks that can be read ({first}); give masks, or another --task")
         return replace(index, samples=usable, skipped=(*index.skipped, *skipped), kind="mask")
 
     def check(self, samples: Sequence[Sample]) -> None:
@@ -83,7 +84,7 @@ class Segment:
         measured = Measured.joined(list(_measured(samples, rows, facts)))
         surest = np.array([row["evidence"][1:].max() for row in rows], np.float64)
         result = {"n": len(samples), **segmentation.scores(measured, surest, facts.classes, background)}
-        unknown = sorted(set(mask_classes(samples)) - set(facts.classes))
+        unknown = sorted({name for s in samples for name in s.labels} - set(facts.classes))
         if unknown:
             result["unknown_classes"] = unknown
         below = facts.thresholds.get("unsure_below", UNSURE_BELOW)
@@ -137,13 +138,16 @@ def _rows(outputs: Outputs) -> Iterator[One]:
         yield {name: values[i] for name, values in outputs.items()}
 
 
-def _reason(sample: Sample) -> str | None:
-    """Why a sample's mask cannot be used; None where it can."""
+def _shown(sample: Sample) -> tuple[str, ...] | str:
+    """The names of what a sample's mask shows, or why it cannot be used."""
+    if sample.mask is None:
+        return "it has no mask"
+    names = mask_names(sample.mask)
     try:
-        load_mask(sample, ())
+        counts = np.bincount(load_mask(sample, names).ravel(), minlength=IGNORE + 1)
     except PictureError as error:
         return str(error)
-    return None
+    return tuple(sorted(name for name, count in zip(names, counts, strict=False) if count))
 
 
 def _areas(sample: Sample, classes: Sequence[str]) -> NDArray[np.float64]:

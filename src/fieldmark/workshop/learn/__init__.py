@@ -2,7 +2,7 @@
 
 from fieldmark.data.index import Index
 from fieldmark.errors import UsageError, unknown_name
-from fieldmark.workshop.learn import classify, multilabel, regress
+from fieldmark.workshop.learn import classify, multilabel, regress, segment
 from fieldmark.workshop.learn.base import Learner, MakeLearner, OnLogits
 from fieldmark.workshop.recipe import Recipe
 
@@ -12,8 +12,9 @@ LEARNERS: dict[str, MakeLearner] = {
     "classify": classify.Classify.of,
     "multilabel": multilabel.MultiLabel.of,
     "regress": regress.Regress.of,
+    "segment": segment.Segment.of,
 }
-LOSSES = {"classify": classify.LOSSES, "multilabel": multilabel.LOSSES, "regress": regress.LOSSES}
+LOSSES = {"classify": classify.LOSSES, "multilabel": multilabel.LOSSES, "regress": regress.LOSSES, "segment": segment.LOSSES}
 
 
 def make_learner(index: Index, recipe: Recipe) -> Learner:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fieldmark.data.index import Index
-from fieldmark.data.masks import BACKGROUND, IGNORE, load_mask, mask_classes
+from fieldmark.data.index import Index, class_names
+from fieldmark.data.masks import BACKGROUND, IGNORE, load_mask
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.classmap import class_map, softmax
 from fieldmark.field.evaluate.segmentation import iou, measure
@@ -48,10 +48,11 @@ class Segment:
         train = index.part("train")
         if not train:
             raise DataError("the training part is empty; move pictures into it")
-        classes = mask_classes(train)
+        classes = tuple(sorted(class_names(train), key=lambda name: name != BACKGROUND))
         if len(classes) < 2:
-            raise DataError(f"every pixel of the training part is {classes[0]}; add pictures that show something else")
-        unseen = sorted(set(mask_classes(index.samples)) - set(classes))
+            only = classes[0] if classes else "ignored"
+            raise DataError(f"every pixel of the training part is {only}; add pictures that show something else")
+        unseen = sorted({name for s in index.samples for name in s.labels} - set(classes))
         if unseen:
             raise DataError(f"class {unseen[0]!r} is in no mask of the training part; add some, or take the class out")
         weighted = recipe.loss.imbalance == "weights"

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from fieldmark.errors import MissingExtraError, UsageError, unknown_name
 from fieldmark.workshop.models.backbone import Backbone
-from fieldmark.workshop.models.cut import BlockTracer
-from fieldmark.workshop.models.network import BaseNetwork, Body
+from fieldmark.workshop.models.levels import Levels, plan_levels
+from fieldmark.workshop.models.network import BaseNetwork
 from fieldmark.workshop.recipe import Recipe
 
 STRIDES = (4, 8, 16, 32)  # pixels of the picture to one position of the features that decoders take
@@ -98,9 +98,9 @@ class SegmentNetwork(BaseNetwork):
             raise UsageError(unknown_name("segmenter", decoder, SEGMENTERS))
         if backbone.size % STRIDES[-1]:
             raise UsageError(f"segmentation needs pictures of a multiple of {STRIDES[-1]} px; set picture.size so")
-        levels, widths = _levels(backbone)
-        self._levels = (levels,)  # in a tuple, so that the backbone is not registered twice
-        self.decoder = SEGMENTERS[decoder](widths)
+        self.decoder_name = decoder
+        self.levels = plan_levels(backbone, STRIDES)
+        self.decoder = SEGMENTERS[decoder](self.levels.channels)
         width: Any = self.decoder.width
         self.head = nn.Conv2d(width, n_classes, 1)
 
@@ -110,45 +110,12 @@ class SegmentNetwork(BaseNetwork):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         self.requires_grad_(False)
 
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "segmenter", "decoder": self.decoder_name}
+
     def trunk(self) -> nn.Module:
-        return self._levels[0]
+        return Levels(self.backbone.body, self.levels.indices)
 
     def read(self, features: Sequence[Tensor]) -> tuple[Tensor]:
         """Logits [N, L, h, w] of the levels."""
         return (self.head(self.dropout(self.decoder(features))),)
-
-
-def _levels(backbone: Backbone) -> tuple[nn.Module, tuple[int, ...]]:
-    """Normalised pictures [N, 3, H, W] to the last features of each of `STRIDES`, and how many there are of each."""
-    root = Body(backbone.body)
-    info = {row["reduction"]: row for row in getattr(backbone.body, "feature_info", ())}
-    found: list[fx.Node] = []
-    graph = fx.Graph()
-    if all(stride in info for stride in STRIDES):
-        try:
-            graph = BlockTracer(backbone.body).trace(root)
-        except Exception as error:  # tracing raises whatever the backbone's own code makes of a proxy
-            raise UsageError(_unfit(backbone.name)) from error
-        found = [node for stride in STRIDES for node in _last_of(graph, info[stride]["module"])]
-    if len(found) < len(STRIDES):
-        raise UsageError(_unfit(backbone.name))
-    output, *others = reversed(list(graph.nodes))
-    output.args = (tuple(found),)
-    for node in others:
-        if node.op != "placeholder" and not node.users:  # what only the classifier needed
-            graph.erase_node(node)
-    return fx.GraphModule(root, graph), tuple(int(info[stride]["num_chs"]) for stride in STRIDES)
-
-
-def _unfit(name: str) -> str:
-    sides = ", ".join(str(stride) for stride in STRIDES)
-    return (
-        f"backbone {name} does not give features at {sides} pixels a position, which segmentation needs; choose a "
-        "convolutional one, such as tf_efficientnet_lite0 or resnet18"
-    )
-
-
-def _last_of(graph: fx.Graph, module: str) -> list[fx.Node]:
-    """The last node of a part of the body that timm names so; none where there is none."""
-    names = {node: str(node.target).removeprefix("body.") for node in graph.nodes if node.op == "call_module"}
-    return [node for node, name in names.items() if f"{name}.".startswith(f"{module}.")][-1:]

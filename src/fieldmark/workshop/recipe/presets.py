@@ -54,6 +54,11 @@ def detect(recipe: Recipe) -> Recipe:
     return _located(replace(recipe, picture=replace(recipe.picture, fit="pad")))
 
 
+def segment(recipe: Recipe) -> Recipe:
+    """The recipe for a class of every pixel: smaller batches, since every pixel of one is a lesson."""
+    return _located(replace(recipe, tune=replace(recipe.tune, batch=16)))
+
+
 def _located(recipe: Recipe) -> Recipe:
     """The recipe for truth that lies somewhere in the picture."""
     return replace(
@@ -76,4 +81,4 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "thorough": thorough,
     "scratch": scratch,
 }
-LOCATED: dict[str, Callable[[Recipe], Recipe]] = {"detect": detect}  # tasks whose truth lies somewhere in the picture
+LOCATED: dict[str, Callable[[Recipe], Recipe]] = {"detect": detect, "segment": segment}  # tasks whose truth lies somewhere in the picture

@@ -9,6 +9,7 @@ from fieldmark.types import Fit, Resample
 Stage = Literal["head", "tail", "full"]
 Policy = Literal["none", "trivial", "rand"]
 Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
+Segmenter = Literal["unet", "fpn", "deeplabv3plus"]
 Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
 Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber"]
@@ -38,7 +39,8 @@ class ModelRecipe:
     """`weights`: "auto" (embedded package, else hub), "none" (random), or a `.safetensors` file.
 
     `head`: how later stages read the features (the linear one takes their average): "average", "gem", or attention
-    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average.
+    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average. `segmenter`: how features of several
+    sizes become a class for every pixel.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -47,6 +49,7 @@ class ModelRecipe:
     maps: int = 1
     hidden: int = 128
     join: bool = True
+    segmenter: Segmenter = "unet"
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class OptimRecipe:
 @dataclass(frozen=True)
 class LossRecipe:
     """What the later stages lower: `name` "auto" is cross-entropy for classes, that of each label ("bce") for labels,
-    the squared error for a number.
+    the squared error for a number, cross-entropy for pixels, beside which stands `dice` times the soft Dice loss.
 
     `gamma`: how fast easy pictures fade in "focal"; `margin`: radians, of "arcface"; `width`: where "huber" turns
     straight. `imbalance`, of single labels: classes count alike by "weights", are drawn alike by "sampling", or their
@@ -114,6 +117,7 @@ class LossRecipe:
     gamma: float = 2.0
     margin: float = 0.3
     width: float = 1.0
+    dice: float = 1.0
     imbalance: Imbalance = "auto"
 
 
