@@ -63,4 +63,4 @@ def test_run_lengths_can_be_read_back(seed, height, width):
     mask = np.random.default_rng(seed).random((height, width)) < 0.5
     lengths = run_lengths(mask)
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    assert (flat.reshape(width, height).T == mask).all()
+    assert (mask == flat.reshape(width, height).T).all()

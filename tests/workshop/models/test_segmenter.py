@@ -17,8 +17,7 @@ SIDE = 64
 
 def network(decoder: str, backbone: str = "tf_efficientnet_lite0", classes: int = 3) -> SegmentNetwork:
     torch.manual_seed(0)
-    made = SegmentNetwork(create_backbone(backbone, "none", SIDE), classes, decoder).eval().requires_grad_(False)
-    return made
+    return SegmentNetwork(create_backbone(backbone, "none", SIDE), classes, decoder).eval().requires_grad_(False)
 
 
 def pictures(n: int = 2) -> torch.Tensor:

@@ -67,7 +67,17 @@ def run(data, tmp_path_factory):
 
 def test_things_are_found_where_they_are(run):
     scores = json.loads(json.dumps(run.scores["test"], allow_nan=False))
-    assert set(scores) >= {"n", "iou", "iou_ci", "miou", "miou_ci", "dice", "dice_ci", "foreground_roc_auc", "per_class"}
+    assert set(scores) >= {
+        "n",
+        "iou",
+        "iou_ci",
+        "miou",
+        "miou_ci",
+        "dice",
+        "dice_ci",
+        "foreground_roc_auc",
+        "per_class",
+    }
     assert list(scores["iou"]) == ["background", "disc", "square"]
     assert scores["foreground_iou"] > 0.5
     facts = bundles.load(run.run).facts
@@ -98,11 +108,14 @@ def test_predict_writes_masks_beside_its_rows(data, run, tmp_path):
 
 
 def test_explain_draws_what_a_region_rests_on(data, run, tmp_path):
-    done = CliRunner().invoke(cli, ["explain", str(run.run), str(data.parent / "000.png"), "--out", str(tmp_path / "e")])
+    done = CliRunner().invoke(
+        cli, ["explain", str(run.run), str(data.parent / "000.png"), "--out", str(tmp_path / "e")]
+    )
     assert done.exit_code == 0, done.output
     (row,) = [json.loads(line) for line in (tmp_path / "e" / "explain.jsonl").read_text().splitlines()]
     assert row["label"] in ("disc", "square")
-    assert Image.open(tmp_path / "e" / row["file"]).size == (56, 48)
+    with Image.open(tmp_path / "e" / row["file"]) as image:
+        assert image.size == (56, 48)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(data, run, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""From class scores on a coarse grid to a class for every pixel of the picture. L classes, h x w positions, H x W pixels.
+"""From class scores on a coarse grid to a class for every pixel of the picture. L classes, h x w positions, H x W
+pixels.
 
 Scores are enlarged before anything is decided, so that boundaries are finer than the grid.
 """
@@ -76,14 +77,15 @@ def expected_iou(found: ClassMap) -> NDArray[np.float64]:
     """The IoU [L] that the probabilities promise for what is said: the sum of those of a class where it is said, over
     its pixels and the probabilities elsewhere; NaN for a class that is not said."""
     union = found.pixels + found.hoped - found.sure
-    return np.divide(found.sure, union, out=np.full(len(union), np.nan), where=found.pixels > 0)
+    said = found.pixels > 0
+    return np.asarray(np.divide(found.sure, union, out=np.full(len(union), np.nan), where=said), np.float64)
 
 
 def evidence(scores: Scores, background: bool) -> NDArray[np.float64]:
     """How surely something of each class is in the picture: its largest probability [L] on the grid of scores
     [L, h, w]; of the background, what the others leave."""
     p = softmax(scores)
-    found = p.reshape(len(p), -1).max(1).astype(np.float64)
+    found: NDArray[np.float64] = p.reshape(len(p), -1).max(1).astype(np.float64)
     if background:
         found[0] = p[0].min()
     return found

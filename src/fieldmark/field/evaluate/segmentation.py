@@ -89,7 +89,7 @@ def dice(pixels: Table) -> Table:
 
 
 def _ratio(a: Table, b: Table) -> Table:
-    return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=b > 0)
+    return np.asarray(np.divide(a, b, out=np.full(np.shape(b), np.nan), where=b > 0), np.float64)
 
 
 def scores(measured: Measured, evidence: Table, classes: Sequence[str], background: bool) -> dict[str, Any]:

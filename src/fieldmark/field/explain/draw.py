@@ -8,7 +8,8 @@ from typing import Any
 from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.field.explain.evidence import Question, explain_picture
-from fieldmark.field.explain.overlay import draw_overlay
+from fieldmark.field.explain.overlay import REGION_COLOUR, draw_overlay, outlined
+from fieldmark.field.explain.regions import explain_region
 from fieldmark.field.runtime.recogniser import Recogniser, name_of
 from fieldmark.pictures import Unusable
 
@@ -34,8 +35,10 @@ def _explain_one(
         if isinstance(source, Unusable):
             raise PictureError(source.reason)
         data = pictures.read_bytes(path)
-        found = explain_picture(recogniser, data, question)
+        found = (explain_region if recogniser.task.name == "segment" else explain_picture)(recogniser, data, question)
         drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
+        if found.prediction.mask is not None:
+            drawn = outlined(drawn, found.prediction.mask, REGION_COLOUR)
     except PictureError as error:
         return "", {**row, "error": str(error)}
     name = f"{number}-{path.stem[:40]}.png"

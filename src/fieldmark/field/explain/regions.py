@@ -2,70 +2,65 @@
 Fergus 2014, for many positions at once). G x G cells, L classes, h x w positions of the network's answer.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fieldmark.data.masks import BACKGROUND
 from fieldmark.errors import PictureError
 from fieldmark.field.evaluate.classmap import decide, softmax
+from fieldmark.field.explain.evidence import Explanation, Question
+from fieldmark.field.explain.faithfulness import blurred
 from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source
 from fieldmark.types import Picture
 
-from .faithfulness import blurred
-
 GRID = 12
 LOGITS = "logits"
+SUREST = 0.999  # quantile of positions that are watched where a class is nowhere said
 Array = NDArray[np.float32]
 
 
-def region_evidence(
-    recogniser: Recogniser, source: Source, chosen: int | None, against: int | None = None
-) -> tuple[int, Array]:
-    """A class, and how much each cell [G, G] of the network's input adds to its log odds, mean over the positions where
-    it is said: what they lose when the cell is hidden.
-
-    The class is `chosen`, or the largest thing there; log odds are against class `against`, or all others. Where it is
-    nowhere said, the surest tenth of a percent of positions are watched. PictureError when the picture cannot be used.
-    """
+def explain_region(recogniser: Recogniser, source: Source, question: Question) -> Explanation:
+    """What the class asked about, or the largest thing in the picture, rests on: evidence [G, G] is the log odds that
+    its region loses, on average over its positions, when a cell of the network's input is hidden. They are odds
+    against `question.against`, or all other classes. PictureError when the picture cannot be used."""
     picture = load_source(source, recogniser.preprocess)
-    vague, edges = blurred(picture), np.linspace(0, 1, GRID + 1)
-    frames = [picture, *(_hidden(picture, vague, edges, cell) for cell in range(GRID * GRID))]
-    answers = [seen.outputs[LOGITS] for seen in recogniser.run(frames, (LOGITS,))]
-    if not all(np.isfinite(a).all() for a in answers):
-        raise PictureError(NO_NUMBERS)
-    background = recogniser.classes[0] == BACKGROUND
-    said = decide(softmax(answers[0]), background)
-    c = _largest(said, answers[0], background) if chosen is None else chosen
-    odds = _odds(answers[0], c, against)
-    region = said == c if (said == c).any() else odds >= np.quantile(odds, 0.999)
+    prediction = recogniser.predict(source)
+    frames = [picture, *hidden(picture)]
+    answers = [seen.outputs.get(LOGITS) for seen in recogniser.run(frames, (LOGITS,))]
+    known = [answer for answer in answers if answer is not None]
+    if prediction.error is not None or len(known) < len(frames):
+        raise PictureError(prediction.error or NO_NUMBERS)
+    classes = recogniser.classes
+    label = question.label or next(s.label for s in prediction.labels if s.label != question.against)
+    question.class_weights(classes, classes.index(label))  # UsageError for what cannot be asked
+    c, against = classes.index(label), None if question.against is None else classes.index(question.against)
+    odds = log_odds(known[0], c, against)
+    said = decide(softmax(known[0]), classes[0] == BACKGROUND) == c
+    region = said if said.any() else odds >= np.quantile(odds, SUREST)
     whole = float(odds[region].mean())
-    lost = [whole - float(_odds(a, c, against)[region].mean()) for a in answers[1:]]
-    return c, np.array(lost, np.float32).reshape(GRID, GRID)
+    lost = [whole - float(log_odds(answer, c, against)[region].mean()) for answer in known[1:]]
+    return Explanation(prediction, label, question.against, np.array(lost, np.float32).reshape(GRID, GRID))
 
 
-def _hidden(picture: Picture, vague: Picture, edges: NDArray[np.float64], cell: int) -> Picture:
-    """The picture with one cell blurred away."""
-    height, width = picture.shape[:2]
-    row, column = divmod(cell, GRID)
-    top, bottom = (round(height * v) for v in edges[row : row + 2])
-    left, right = (round(width * v) for v in edges[column : column + 2])
-    found = picture.copy()
-    found[top:bottom, left:right] = vague[top:bottom, left:right]
+def hidden(picture: Picture) -> list[Picture]:
+    """The picture G * G times, each with another cell blurred away, row by row."""
+    vague = blurred(picture)
+    downs, acrosses = (np.linspace(0, side, GRID + 1).round().astype(int) for side in picture.shape[:2])
+    found = []
+    for top, bottom in pairwise(downs):
+        for left, right in pairwise(acrosses):
+            one = picture.copy()
+            one[top:bottom, left:right] = vague[top:bottom, left:right]
+            found.append(one)
     return found
 
 
-def _odds(logits: Array, c: int, against: int | None) -> Array:
-    """Log odds [h, w] of class c, against another or all others."""
+def log_odds(logits: Array, c: int, against: int | None) -> Array:
+    """Log odds [h, w] of class c, against another or all others, of logits [L, h, w]."""
     if against is not None:
         return np.asarray(logits[c] - logits[against], np.float32)
     others = np.delete(logits, c, 0)
     top = others.max(0)
     return np.asarray(logits[c] - top - np.log(np.exp(others - top).sum(0)), np.float32)
-
-
-def _largest(said: NDArray[np.uint8], logits: Array, background: bool) -> int:
-    """The class of most positions, the background only where nothing else is said."""
-    counts = np.bincount(said.ravel(), minlength=len(logits))
-    first = int(background)
-    return int(counts[first:].argmax()) + first if counts[first:].any() else int(logits.max((1, 2))[first:].argmax()) + first

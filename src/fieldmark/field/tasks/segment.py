@@ -13,7 +13,7 @@ from fieldmark.data.masks import BACKGROUND, IGNORE, load_mask, mask_names
 from fieldmark.errors import DataError, PictureError
 from fieldmark.field.evaluate import segmentation
 from fieldmark.field.evaluate.classmap import Box, ClassMap, class_map, decide, evidence, expected_iou, softmax
-from fieldmark.field.evaluate.segmentation import BOTH, SAID, THERE, Measured, measure
+from fieldmark.field.evaluate.segmentation import Measured, measure
 from fieldmark.geometry import Geometry
 from fieldmark.types import Prediction, Sample, Score, pack, unpack
 
@@ -39,7 +39,9 @@ class Segment:
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(_shown, index.samples))
         pairs = list(zip(index.samples, found, strict=True))
-        usable = tuple(replace(s, labels=names, coarse=None, target=None) for s, names in pairs if isinstance(names, tuple))
+        usable = tuple(
+            replace(s, labels=names, coarse=None, target=None) for s, names in pairs if isinstance(names, tuple)
+        )
         skipped = tuple(Skipped(s.name, why) for s, why in pairs if isinstance(why, str))
         if not usable:
             first = skipped[0].reason if skipped else "there are no pictures"

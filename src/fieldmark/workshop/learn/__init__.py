@@ -14,7 +14,12 @@ LEARNERS: dict[str, MakeLearner] = {
     "regress": regress.Regress.of,
     "segment": segment.Segment.of,
 }
-LOSSES = {"classify": classify.LOSSES, "multilabel": multilabel.LOSSES, "regress": regress.LOSSES, "segment": segment.LOSSES}
+LOSSES = {
+    "classify": classify.LOSSES,
+    "multilabel": multilabel.LOSSES,
+    "regress": regress.LOSSES,
+    "segment": segment.LOSSES,
+}
 
 
 def make_learner(index: Index, recipe: Recipe) -> Learner:

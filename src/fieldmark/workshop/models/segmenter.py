@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fieldmark.errors import MissingExtraError, UsageError, unknown_name

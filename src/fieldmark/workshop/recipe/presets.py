@@ -81,4 +81,7 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "thorough": thorough,
     "scratch": scratch,
 }
-LOCATED: dict[str, Callable[[Recipe], Recipe]] = {"detect": detect, "segment": segment}  # tasks whose truth lies somewhere in the picture
+LOCATED: dict[str, Callable[[Recipe], Recipe]] = {
+    "detect": detect,
+    "segment": segment,
+}  # tasks whose truth lies somewhere in the picture

@@ -39,8 +39,8 @@ class ModelRecipe:
     """`weights`: "auto" (embedded package, else hub), "none" (random), or a `.safetensors` file.
 
     `head`: how later stages read the features (the linear one takes their average): "average", "gem", or attention
-    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average. `segmenter`: how features of several
-    sizes become a class for every pixel.
+    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average. `segmenter`: how features of
+    several sizes become a class for every pixel.
     """
 
     backbone: str = "tf_efficientnet_lite0"

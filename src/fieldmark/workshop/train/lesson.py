@@ -63,6 +63,7 @@ class TailLesson:
         weights = learner.weights(self.targets[self.train])
         self.order = Order(len(self.train), recipe.tune.batch, recipe.seed, weights)
         self.check_every = max(FEWEST_STEPS_BETWEEN_CHECKS, self.steps_of(1.0 / CHECKS_AN_EPOCH))
+        self.begin()
 
     def steps_of(self, epochs: float) -> int:
         """Optimiser steps in so many epochs."""
