@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fieldmark.types import Prediction
 
 BEGUN = time.monotonic()
-FORMATS = ("table", "jsonl", "csv")
-TASKS = ("auto", "classify", "multilabel", "regress")
+FORMATS = ("table", "jsonl", "csv", "coco")
+TASKS = ("auto", "classify", "multilabel", "regress", "detect")
 EXISTING = click.Path(path_type=Path)
 GLANCES = click.option(
     "--glances",
@@ -60,10 +60,10 @@ def train(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Learn what DATA tells of its pictures: their class, their labels, or a number.
+    """Learn what DATA tells of its pictures: their class, their labels, a number, or the boxes in them.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
-    columns path and label (or labels, or target), or the name field-guide.
+    columns path and label (or labels, or target), a COCO, VOC or YOLO set, or the name field-guide.
     """
     from fieldmark.progress import Reporter
 
@@ -151,7 +151,10 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
     with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        printing.write_csv(stream, evaluation.predictions, 1, recogniser.task.extra)
+        if "boxes" in recogniser.task.extra:
+            printing.write_boxes(stream, evaluation.predictions)
+        else:
+            printing.write_csv(stream, evaluation.predictions, 1, recogniser.task.extra)
     return maps
 
 
@@ -161,11 +164,8 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
 @click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
 @click.option("--out", type=EXISTING, help="New folder for masks (segmentation): a PNG of class numbers each.")
-@click.option("--coco", is_flag=True, help="Also write all masks as coco.json there.")
 @GLANCES
-def predict(
-    bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path | None, coco: bool, glances: int | None
-) -> None:
+def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path | None, glances: int | None) -> None:
     """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
     from fieldmark.field.runtime import load
     from fieldmark.field.runtime.mask_files import mask_files
@@ -173,8 +173,10 @@ def predict(
 
     _check_new(out)
     recogniser = load(bundle, glances=glances)
-    files = mask_files(recogniser, out, coco)
-    failed = 0
+    failed, boxes = 0, "boxes" in recogniser.task.extra
+    if form == "coco" and not recogniser.task.located:
+        raise UsageError("--format coco is for recognisers that find boxes or masks; take jsonl or csv")
+    files = mask_files(recogniser, out)
 
     def rows() -> Iterator["Prediction"]:
         nonlocal failed
@@ -187,12 +189,14 @@ def predict(
     if form == "jsonl":
         for prediction in rows():
             click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
+    elif form == "coco":
+        click.echo(json.dumps(printing.coco_results(rows(), recogniser.classes), ensure_ascii=False))
+    elif form == "csv" and boxes:
+        printing.write_boxes(sys.stdout, rows())
     elif form == "csv":
         printing.write_csv(sys.stdout, rows(), top, recogniser.task.extra)
     else:
         printing.print_table(rows(), top)
-    if files is not None:
-        files.finish()
     if failed:
         sys.exit(1)
 
@@ -208,7 +212,7 @@ def _left_out(name: str, reason: str) -> None:
 @click.option("--class", "label", metavar="CLASS", help="Explain this class; default: the most probable one.")
 @click.option("--against", metavar="CLASS", help="Explain why rather than this class.")
 def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, against: str | None) -> None:
-    """Draw what speaks for a class (orange) and against it (blue) over each picture, at full resolution."""
+    """Draw what speaks for a class, or a box, (orange) and against it (blue) over each picture, at full resolution."""
     from fieldmark.field.explain import Question
     from fieldmark.field.explain.draw import explain_files
     from fieldmark.field.runtime import load
@@ -228,9 +232,7 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
         if row["error"] is not None:
             _left_out(row["path"], row["error"])
         else:
-            chance = row["probability"]
-            said = f"{printing.visible(row['label'])} {row['value'] if chance is None else f'{chance:.1%}'}"
-            click.echo(f"{printing.visible(row['path'])}\t{said}\t{printing.visible(out / name)}")
+            click.echo(f"{printing.visible(row['path'])}\t{printing.explained(row)}\t{printing.visible(out / name)}")
     if any(row["error"] is not None for _, row in found):
         sys.exit(1)
 

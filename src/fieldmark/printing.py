@@ -4,7 +4,9 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -19,6 +21,7 @@ SUMMARY_WORDS = {
     "miou": "mean IoU",
     "foreground_iou": "IoU of all things together",
     "dice": "Dice",
+    "map50": "mAP at half overlap",
     "map": "mean average precision",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
@@ -60,6 +63,50 @@ def write_csv(stream: TextIO, predictions: Iterable["Prediction"], top: int, ext
         table.writerow([p.path, *cells, "" if p.unsure is None else str(p.unsure).lower(), p.error or ""])
 
 
+def write_boxes(stream: TextIO, predictions: Iterable["Prediction"]) -> None:
+    """One row a box: path, label, probability, its corners in pixels, unsure, error; one without a box for a picture
+    that has none."""
+    table = csv.writer(stream)
+    table.writerow(["path", "label", "probability", "xmin", "ymin", "xmax", "ymax", "unsure", "error"])
+    for p in predictions:
+        ending = ["" if p.unsure is None else str(p.unsure).lower(), p.error or ""]
+        rows = [[b["label"], f"{b['probability']:.6f}", *b["xyxy"]] for b in p.extra.get("boxes", ())]
+        table.writerows([p.path, *row, *ending] for row in rows or [[""] * 6])
+
+
+def coco_results(predictions: Iterable["Prediction"], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The boxes, or the masks of things as run lengths, as COCO results. An image's id is the number that is its file's
+    name, as COCO names them, else its place in the order given, from 1; a category's is its place among `classes`,
+    from 1."""
+    rows = []
+    for place, p in enumerate(predictions, start=1):
+        stem = PurePath(p.path).stem
+        image = {"image_id": int(stem) if stem.isdecimal() and stem.isascii() else place, "file_name": p.path}
+        rows += [{**image, **row} for row in _mask_results(p, classes)]
+        for box in p.extra.get("boxes", ()):
+            x0, y0, x1, y1 = box["xyxy"]
+            kind = {"category_id": classes.index(box["label"]) + 1, "category": box["label"]}
+            xywh = [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)]
+            rows.append({**image, **kind, "bbox": xywh, "score": box["probability"]})
+    return rows
+
+
+def _mask_results(p: "Prediction", classes: Sequence[str]) -> list[dict[str, Any]]:
+    """What a picture shows but for its background, each with its pixels as run lengths."""
+    from fieldmark.types import run_lengths
+
+    numbers, rows = p.mask, list[dict[str, Any]]()
+    if numbers is None:
+        return rows
+    for found in p.labels:
+        if found.label != "background" and found.label in p.extra["shares"]:
+            number = classes.index(found.label)
+            kind = {"category_id": number + 1, "category": found.label}
+            drawn = {"size": list(numbers.shape), "counts": run_lengths(numbers == number)}
+            rows.append({**kind, "segmentation": drawn, "score": round(found.probability, 6)})
+    return rows
+
+
 def _cell(value: Any) -> str:
     """Several values between semicolons, as tables give them; an object as JSON, nothing for none."""
     if isinstance(value, dict):
@@ -76,6 +123,9 @@ def print_table(predictions: Iterable["Prediction"], top: int) -> None:
 
 
 def _said(p: "Prediction", top: int) -> str:
+    if "boxes" in p.extra:
+        counts = Counter(box["label"] for box in p.extra["boxes"])
+        return ", ".join(f"{n} {visible(label)}" for label, n in counts.most_common()) or "no box"
     if "value" in p.extra:
         between = " ({:g} to {:g})".format(*p.extra["interval"]) if "interval" in p.extra else ""
         return f"{p.extra['value']:g}{between}"
@@ -83,6 +133,15 @@ def _said(p: "Prediction", top: int) -> str:
         return "   ".join(f"{visible(name)} {share:.2%}" for name, share in p.extra["shares"].items())
     labels = [s for s in p.labels if s.label in p.extra["present"]] if "present" in p.extra else p.labels[:top]
     return "   ".join(f"{visible(s.label)} {s.probability:.1%}" for s in labels) or "none of the labels"
+
+
+def explained(row: Mapping[str, Any]) -> str:
+    """What an explanation is of: a class or a box with its probability, or a number."""
+    if row["label"] is None:
+        return "no box"
+    return (
+        f"{visible(row['label'])} {row['value'] if row['probability'] is None else format(row['probability'], '.1%')}"
+    )
 
 
 def summary(scores: Mapping[str, Any]) -> str:

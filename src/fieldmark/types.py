@@ -137,6 +137,15 @@ def unpack(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(zlib.decompress(data[8:]), np.uint8).reshape(height, width)
 
 
+def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
+    """A mask [H, W] as COCO writes run lengths: columns one after the other, pixels outside and inside by turns."""
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate([[0], ends, [flat.size]])
+    lengths = np.diff(edges).tolist()
+    return [0, *lengths] if flat.size and flat[0] else lengths
+
+
 @dataclass(frozen=True)
 class Score:
     """A label and its probability."""

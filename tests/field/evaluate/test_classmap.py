@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldmark.field.evaluate import classmap
-from fieldmark.field.evaluate.classmap import class_map, decide, enlarged, evidence, expected_iou, run_lengths, softmax
+from fieldmark.field.evaluate.classmap import class_map, decide, enlarged, evidence, expected_iou, softmax
 
 torch = pytest.importorskip("torch")
 
@@ -56,11 +56,3 @@ def test_a_map_counts_its_pixels_and_their_probabilities():
 def test_evidence_is_the_largest_probability_and_what_is_left():
     scores = np.log(np.array([[[0.9, 0.2]], [[0.1, 0.7]], [[0.0001, 0.1]]]))
     assert evidence(scores, background=True) == pytest.approx([0.2, 0.7, 0.1], rel=1e-3)
-
-
-@given(st.integers(0, 99), st.integers(1, 6), st.integers(1, 6))
-def test_run_lengths_can_be_read_back(seed, height, width):
-    mask = np.random.default_rng(seed).random((height, width)) < 0.5
-    lengths = run_lengths(mask)
-    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    assert (mask == flat.reshape(width, height).T).all()

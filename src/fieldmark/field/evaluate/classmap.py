@@ -89,12 +89,3 @@ def evidence(scores: Scores, background: bool) -> NDArray[np.float64]:
     if background:
         found[0] = p[0].min()
     return found
-
-
-def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """A mask [H, W] as COCO writes run lengths: columns one after the other, pixels outside and inside by turns."""
-    flat = mask.T.ravel()
-    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate([[0], ends, [flat.size]])
-    lengths = np.diff(edges).tolist()
-    return [0, *lengths] if flat.size and flat[0] else lengths

@@ -1,6 +1,7 @@
 """What is drawn of an evaluation beside class answers: rates of two classes, single labels, true and stated numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from fieldmark.field.evaluate.classification import curves
 from fieldmark.field.runtime.evaluation import Evaluation
 
 from .charts import CHART_WH, MARGINS, Frame, axes, escape, svg, text
-from .words import is_number, mapping, number, percent
+from .words import ERROR_WORDS, is_number, mapping, number, percent
 
 Figure = tuple[str, str]  # SVG, and how to read it
 MOST_POINTS = 500
@@ -93,15 +94,65 @@ def _number_axes(frame: Frame, low: float, span: float) -> str:
     return "".join(parts) + text(frame.x(0) + 6, frame.y(1) + 14, "stated", "start", ' class="axis"')
 
 
-def label_rows(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A row in words for each label of a multi-label task, the lowest average precision first."""
-    if facts.get("task") != "multilabel":
-        return []
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: the first cell of each row is a name, the others are numbers in words."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def tables(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
+    """What is told class by class beside class answers; none where there is nothing."""
+    make = TABLES.get(str(facts.get("task")))
+    return make(facts, scores) if make is not None and scores.get("per_class") else []
+
+
+def _labels(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
     bounds = dict(zip(facts.get("classes") or (), facts.get("label_thresholds") or (), strict=False))
-    rows = sorted(mapping(scores.get("per_class")).items(), key=lambda row: row[1].get("average_precision") or 0.0)
-    columns = ("average_precision", "recall", "precision", "f1")
-    found = []
-    for name, row in rows:
-        shares = {key: percent(row.get(key), 0) for key in columns}
-        found.append({"name": name, **shares, "threshold": percent(bounds.get(name), 0), "n": number(row.get("n"))})
-    return found
+    rows = [
+        (*_shares(name, row, "average_precision", "recall", "precision", "f1"), percent(bounds.get(name), 0), _n(row))
+        for name, row in _sorted(scores, "average_precision")
+    ]
+    caption = (
+        "Label by label, the lowest average precision first. A label is said from its own threshold on, fitted on "
+        "validation."
+    )
+    heads = ("Label", "Average precision", "Recall", "Precision", "F1", "Threshold", "Pictures")
+    return [Table(caption, heads, rows)]
+
+
+def _boxes(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
+    rows = [
+        (*_shares(name, row, "ap50", "ap", "recall", "precision"), _n(row)) for name, row in _sorted(scores, "ap50")
+    ]
+    from_on = percent(mapping(facts.get("thresholds")).get("shown_from"), 0)
+    caption = (
+        "Class by class, the lowest average precision first: at half overlap, and the mean over overlaps from 50 to "
+        f"95 %. Recall and precision are those of the boxes shown, which are right with a chance of {from_on} or more: "
+        "the best F1 on validation."
+    )
+    heads = ("Class", "AP 50", "AP", "Recall", "Precision", "True boxes")
+    kinds = mapping(scores.get("errors"))
+    errors = [(ERROR_WORDS[kind], number(kinds[kind])) for kind in ERROR_WORDS if kind in kinds]
+    wrong = "Of the boxes shown, those that are wrong, and where they lie (half overlap is right, a tenth is beside)."
+    return [Table(caption, heads, rows), Table(wrong, ("Boxes", "Times"), errors)]
+
+
+def _sorted(scores: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted(mapping(scores.get("per_class")).items(), key=lambda row: row[1].get(key) or 0.0)
+
+
+def _shares(name: str, row: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
+    return (name, *(percent(row.get(key), 0) for key in keys))
+
+
+def _n(row: Mapping[str, Any]) -> str:
+    return number(row.get("n"))
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[Table]]] = {
+    "multilabel": _labels,
+    "detect": _boxes,
+}

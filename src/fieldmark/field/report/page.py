@@ -75,8 +75,8 @@ def page(
         "has_coarse": bool(mapping(facts.get("coarse"))),
         "data_parts": sections.data_parts(facts),
         "mistakes": [_mistake_values(m) for m in mistakes],
-        "outlined": any(m.overlap is not None for m in mistakes),
-        "has_overlays": any(m.overlay is not None for m in mistakes),
+        "mistakes_words": mistakes[0].words if mistakes else "",
+        "has_overlays": any(m.overlay is not None and not m.words for m in mistakes),
         "training_grid": [{"caption": s.caption, "picture": jpeg_uri(s.picture, GRID_SIDE)} for s in training_grid],
         "maps": map_check(maps),
         "learning": sections.learning(facts),
@@ -92,7 +92,7 @@ def page(
 
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections that the page has, as (id, words)."""
-    answered = any(part["has_answers"] or part["figures"] or part["labels"] for part in values["parts"])
+    answered = any(part["has_answers"] or part["figures"] or part["tables"] for part in values["parts"])
     asked = [
         ("scores", "Scores", True),
         ("data", "The pictures", values["data_parts"]),
@@ -114,7 +114,7 @@ def _mistake_values(mistake: Mistake) -> dict[str, Any]:
         "part": mistake.part,
         "truth": mistake.truth,
         "predicted": mistake.predicted,
-        "overlap": percent(mistake.overlap, 0) if mistake.overlap is not None else "",
+        "told": mistake.told,
         "probability": percent(mistake.probability, 0),
         "of_truth": percent(mistake.probability_of_truth, 0),
         "picture": jpeg_uri(mistake.picture, MISTAKE_SIDE),

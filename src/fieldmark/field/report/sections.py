@@ -72,7 +72,7 @@ def part_section(
         "unknown": list(scores.get("unknown_classes") or ()),
         "has_answers": False,
         "figures": figures.figures(facts, evaluation) if evaluation is not None else [],
-        "labels": figures.label_rows(facts, scores),
+        "tables": figures.tables(facts, scores),
     }
     if evaluation is not None and facts.get("task", "classify") in TASKS_WITH_CLASS_ANSWERS:
         found = findings.answers(evaluation)

@@ -9,6 +9,14 @@ from typing import Any, Literal
 
 NOTHING = "–"
 TASKS_WITH_CLASS_ANSWERS = ("classify",)
+ERROR_WORDS = {
+    "class": "on a true box of another class",
+    "localisation": "beside a true box of their class",
+    "both": "beside one of another class",
+    "duplicate": "on a true box that a better one has",
+    "background": "on nothing",
+    "missed": "true boxes missed",
+}
 PART_USES = {
     "train": "learning",
     "val": "choosing settings, when to stop, calibration",
@@ -39,8 +47,8 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "pr_auc": ScoreWord("PR AUC", "average precision over all thresholds"),
     "sensitivity": ScoreWord("Sensitivity", "share of the positives found"),
     "specificity": ScoreWord("Specificity", "share of the negatives recognised as such"),
-    "map": ScoreWord("mAP", "mean average precision over classes"),
     "map50": ScoreWord("mAP 50", "mean average precision at half overlap"),
+    "map": ScoreWord("mAP", "mean average precision over classes"),
     "micro_f1": ScoreWord("Micro F1", "balance of recall and precision over all labels"),
     "subset_accuracy": ScoreWord("All labels right", "share of pictures with exactly the true labels"),
     "miou": ScoreWord("Mean IoU", "overlap with the truth, averaged over classes"),
@@ -78,9 +86,10 @@ TASK_WORDS: dict[str, TaskWord] = {
     "classify": TaskWord("accuracy", "the share of validation pictures named right", "names {} right"),
     "multilabel": TaskWord("map", "mean average precision on validation", "reaches a mean F1 of {} a picture"),
     "segment": TaskWord("miou", "the mean IoU on validation", "reaches a mean IoU of {}"),
+    "detect": TaskWord("map50", "mean average precision at half overlap on validation", "reaches a mean F1 of {}"),
     "regress": TaskWord("r2", "the share of validation's variation explained", "is off by {} on average", True),
 }
-_NO_SCORES = ("n", "threshold", "skipped")
+_NO_SCORES = ("n", "boxes", "threshold", "skipped")
 
 
 def clean(text: Any) -> str:

@@ -1,34 +1,40 @@
-"""The worst mistakes of an evaluation, with the evidence that misled the recogniser, or what it outlined."""
+"""The worst mistakes of an evaluation, with the evidence that misled the recogniser."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from fieldmark import pictures
+from fieldmark.data.frame import read_frame
 from fieldmark.data.masks import BACKGROUND, load_mask
 from fieldmark.errors import PictureError
 from fieldmark.field.explain import Question, draw_overlay, explain_picture
-from fieldmark.field.explain.overlay import AGAINST_COLOUR as TRUE
-from fieldmark.field.explain.overlay import FOR_COLOUR as SAID
-from fieldmark.field.explain.overlay import outlined
+from fieldmark.field.explain.boxes import Drawn, colour_of, draw_boxes, said_boxes
+from fieldmark.field.explain.overlay import AGAINST_COLOUR, FOR_COLOUR, outlined
 from fieldmark.field.runtime.evaluation import Evaluation
 from fieldmark.field.runtime.evidence import OUTPUTS
-from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser
+from fieldmark.field.runtime.recogniser import Recogniser
 from fieldmark.types import Picture, Prediction, Sample
 
 from .words import TASKS_WITH_CLASS_ANSWERS
 
 LONG_SIDE = 480
 NO_MISTAKE = 0.999  # mean IoU
+MASKS_WORDS = (
+    "The pictures whose masks overlap the truth least: the true outlines on the left in blue, what was said on the "
+    "right in orange. Look at these first: some may have wrong masks rather than wrong answers."
+)
+BOXES_WORDS = (
+    "The pictures whose boxes fit the truth least: the true boxes on the left, those found on the right. Look at these "
+    "first: some may lack true boxes rather than have false ones."
+)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture named wrong; `overlay` is it with the evidence for the answer against the truth, where there is any.
-    Where pixels were named, `picture` has the outlines of what was said, `overlay` those of the truth, and `overlap` is
-    their mean IoU."""
+    """A picture answered wrong; `overlay` is it with the evidence for the answer against the truth, where there is any.
+    Of other tasks than to name a class `told` says what is wrong, and `words` what is shown at all."""
 
     path: str
     truth: str
@@ -38,17 +44,21 @@ class Mistake:
     picture: Picture
     overlay: Picture | None = None
     part: str = ""
-    overlap: float | None = None
+    told: str = ""
+    words: str = ""
 
 
 def mistakes(recogniser: Recogniser, evaluation: Evaluation, most: int = 12) -> list[Mistake]:
     """The worst mistakes: most confident first, those of classes unknown to the recogniser last.
 
-    A picture that can no longer be read is passed by. Where pixels are named, those of the least overlap come first;
-    other tasks than these and `classify` have none.
+    A picture that can no longer be read is passed by. Of boxes: the pictures with the lowest F1, of masks: with
+    the lowest IoU. Labels and numbers
+    have none.
     """
+    if recogniser.task.name == "detect":
+        return _worst_boxes(recogniser, evaluation, most)
     if recogniser.task.name == "segment":
-        return _least_overlaps(recogniser, evaluation, most)
+        return _worst_masks(recogniser, evaluation, most)
     if recogniser.task.name not in TASKS_WITH_CLASS_ANSWERS:
         return []
     known = set(recogniser.classes)
@@ -66,42 +76,63 @@ def mistakes(recogniser: Recogniser, evaluation: Evaluation, most: int = 12) -> 
     return found
 
 
-def _least_overlaps(recogniser: Recogniser, evaluation: Evaluation, most: int) -> list[Mistake]:
+def _worst_boxes(recogniser: Recogniser, evaluation: Evaluation, most: int) -> list[Mistake]:
+    """Those pictures whose boxes fit the truth least, the true boxes beside those found."""
+    fits = recogniser.task.each(evaluation.samples, evaluation.outputs, recogniser.facts)
+    found: list[Mistake] = []
+    for i in np.argsort(fits, kind="stable"):
+        if len(found) >= most or fits[i] >= 1:
+            break
+        sample, prediction = evaluation.samples[i], evaluation.predictions[i]
+        try:
+            image = pictures.decode(pictures.read_bytes(sample.path), (LONG_SIDE, LONG_SIDE))
+            width = read_frame(sample.path).size_wh[0]
+        except PictureError:
+            continue
+        image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+        truth = (
+            [
+                Drawn((x0, y0, x1, y1), label, colour_of(label, recogniser.classes))
+                for (x0, y0, x1, y1), label in zip(sample.boxes.xyxy.tolist(), sample.boxes.labels, strict=True)
+            ]
+            if sample.boxes is not None
+            else []
+        )
+        said, scale = said_boxes(prediction, recogniser.classes), image.width / width
+        told = f"{len(truth)} true boxes (left), {len(said)} found (right); F1 {fits[i]:.2f}."
+        left, right = (np.asarray(draw_boxes(image, boxes, scale)) for boxes in (truth, said))
+        found.append(Mistake(sample.name, "", "", 0.0, 0.0, left, right, evaluation.split, told, BOXES_WORDS))
+    return found
+
+
+def _worst_masks(recogniser: Recogniser, evaluation: Evaluation, most: int) -> list[Mistake]:
+    """Those pictures whose masks overlap the truth least, the true outlines beside what was said."""
     each = recogniser.task.each(evaluation.samples, evaluation.outputs, recogniser.facts)
     found: list[Mistake] = []
     for i in np.argsort(each, kind="stable").tolist():
         if len(found) >= most or each[i] >= NO_MISTAKE:
             break
+        sample, prediction = evaluation.samples[i], evaluation.predictions[i]
         try:
-            found.append(_overlap(recogniser, evaluation.samples[i], evaluation.predictions[i], float(each[i])))
+            image = pictures.decode(pictures.read_bytes(sample.path), (LONG_SIDE, LONG_SIDE))
+            truth, said = load_mask(sample, recogniser.classes), prediction.mask
         except PictureError:
             continue
-    return [replace(mistake, part=evaluation.split) for mistake in found]
-
-
-def _overlap(recogniser: Recogniser, sample: Sample, prediction: Prediction, iou: float) -> Mistake:
-    image, truth, said = _shown(sample), load_mask(sample, recogniser.classes), prediction.mask
-    if said is None:
-        raise PictureError(NO_NUMBERS)
-    names = [
-        ", ".join(n for n in known if n != BACKGROUND) or BACKGROUND for known in (sample.labels, _names(prediction))
-    ]
-    ours, theirs = (np.asarray(outlined(image, numbers, c)) for numbers, c in ((said, SAID), (truth, TRUE)))
-    return Mistake(sample.name, names[0], names[1], 0.0, 0.0, ours, theirs, overlap=iou)
-
-
-def _names(prediction: Prediction) -> Sequence[str]:
-    return tuple(prediction.extra["shares"])
-
-
-def _shown(sample: Sample) -> Image.Image:
-    image = pictures.decode(pictures.read_bytes(sample.path), (LONG_SIDE, LONG_SIDE))
-    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
-    return image
+        image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+        left = np.asarray(outlined(image, truth, AGAINST_COLOUR))
+        right = None if said is None else np.asarray(outlined(image, said, FOR_COLOUR))
+        names = [
+            ", ".join(n for n in known if n != BACKGROUND) or "nothing"
+            for known in (sample.labels, prediction.extra["shares"])
+        ]
+        told = f"Truly {names[0]} (left), said {names[1]} (right); mean IoU {each[i]:.2f}."
+        found.append(Mistake(sample.name, "", "", 0.0, 0.0, left, right, evaluation.split, told, MASKS_WORDS))
+    return found
 
 
 def _mistake(recogniser: Recogniser, sample: Sample, prediction: Prediction, part: str) -> Mistake:
-    image = _shown(sample)
+    image = pictures.decode(pictures.read_bytes(sample.path), (LONG_SIDE, LONG_SIDE))
+    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
     best = prediction.labels[0]
     of_truth = next((s.probability for s in prediction.labels if s.label == sample.label), 0.0)
     overlay = _overlay(recogniser, sample, best.label, image)

@@ -36,8 +36,8 @@ class Levels(nn.Module):
 def plan_levels(backbone: Backbone, strides: Sequence[int]) -> LevelPlan:
     """The last features of each stride; UsageError for a backbone that has not all of them."""
     refusal = UsageError(
-        f"backbone {backbone.name} gives no features at strides {', '.join(map(str, strides))}; choose another, such as "
-        "tf_efficientnet_lite0 or resnet18"
+        f"backbone {backbone.name} gives no features at strides {', '.join(map(str, strides))}; choose another, such "
+        "as tf_efficientnet_lite0 or resnet18"
     )
     side = 32 * -(-backbone.size // 32)
     try:

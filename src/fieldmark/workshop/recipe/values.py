@@ -12,7 +12,7 @@ Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
 Segmenter = Literal["unet", "fpn", "deeplabv3plus"]
 Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
-Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber"]
+Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber", "quality-focal"]
 Imbalance = Literal["auto", "none", "weights", "sampling", "adjust"]
 Optimiser = Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "sgd"]
 
