@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BEGUN = time.monotonic()
 FORMATS = ("table", "jsonl", "csv", "coco")
-TASKS = ("auto", "classify", "multilabel", "regress", "detect")
+TASKS = ("auto", "classify", "multilabel", "regress", "detect", "segment")
 EXISTING = click.Path(path_type=Path)
 GLANCES = click.option(
     "--glances",
@@ -63,7 +63,8 @@ def train(
     """Learn what DATA tells of its pictures: their class, their labels, a number, or the boxes in them.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
-    columns path and label (or labels, or target), a COCO, VOC or YOLO set, or the name field-guide.
+    columns path and label (or labels, or target), a COCO, VOC or YOLO set, or a name: field-guide, or one that
+    `fieldmark data` lists.
     """
     from fieldmark.progress import Reporter
 
@@ -151,10 +152,11 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
     with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        if "boxes" in recogniser.task.extra:
+        if recogniser.task.name == "detect":
             printing.write_boxes(stream, evaluation.predictions)
         else:
-            printing.write_csv(stream, evaluation.predictions, 1, recogniser.task.extra)
+            columns = recogniser.task.columns(recogniser.facts)
+            printing.write_csv(stream, evaluation.predictions, 1, columns)
     return maps
 
 
@@ -173,7 +175,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path 
 
     _check_new(out)
     recogniser = load(bundle, glances=glances)
-    failed, boxes = 0, "boxes" in recogniser.task.extra
+    failed, boxes = 0, recogniser.task.name == "detect"
     if form == "coco" and not recogniser.task.located:
         raise UsageError("--format coco is for recognisers that find boxes or masks; take jsonl or csv")
     files = mask_files(recogniser, out)
@@ -194,7 +196,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path 
     elif form == "csv" and boxes:
         printing.write_boxes(sys.stdout, rows())
     elif form == "csv":
-        printing.write_csv(sys.stdout, rows(), top, recogniser.task.extra)
+        printing.write_csv(sys.stdout, rows(), top, recogniser.task.columns(recogniser.facts))
     else:
         printing.print_table(rows(), top)
     if failed:
@@ -272,6 +274,20 @@ def models(words: tuple[str, ...], as_json: bool) -> None:
         click.echo(
             f"{row['name']:48} {millions:8.2f} M  {row['input']:>4} px  {row['pretrained'] or '-':9} {row['source']}"
         )
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--download", is_flag=True, help="Get NAME from its makers: resumed, checked, unpacked.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is known as one JSON line.")
+def data(name: str | None, download: bool, as_json: bool) -> None:
+    """List the data sets known by name, or say of NAME what it is, whether it is there, and how to get it."""
+    from fieldmark.data.sources.named.listing import tell
+    from fieldmark.progress import Reporter
+
+    with Reporter() as report:
+        rows, said = tell(name, report if download else None)
+    printing.print_json({"datasets": rows}) if as_json else click.echo(said)
 
 
 @cli.command()

@@ -117,8 +117,9 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda p: p.name)
 
 
-def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
-    """The file's bytes; PictureError when it is missing, unreadable, empty or has more than `most` bytes."""
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The file's bytes; PictureError when it is missing, unreadable, empty or over `most` (MAX_BYTES) bytes."""
+    most = MAX_BYTES if most is None else most
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever

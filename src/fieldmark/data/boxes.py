@@ -22,7 +22,7 @@ def mend(
     given = np.asarray(xyxy, np.float64).reshape(-1, 4)
     low, high = np.minimum(given[:, :2], given[:, 2:]), np.maximum(given[:, :2], given[:, 2:])
     cut = np.concatenate([np.clip(low, 0, size_wh), np.clip(high, 0, size_wh)], 1).astype(np.float32)
-    kept = (cut[:, :2] < cut[:, 2:]).all(1)  # False for NaN
+    kept = np.isfinite(given).all(1) & (cut[:, :2] < cut[:, 2:]).all(1)
     swapped = kept & (low != given[:, :2]).any(1)
     beyond = kept & ((low < -ROUNDING).any(1) | (high > np.add(size_wh, ROUNDING)).any(1))
     problems = [(int(i), _why(given[i], low[i], high[i])) for i in np.flatnonzero(~kept)]

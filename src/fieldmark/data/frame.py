@@ -75,9 +75,9 @@ def settle(
         return xyxy, size_wh, ""
     if given_wh == frame.stored_wh:
         return _turned(xyxy, frame), given_wh, ""
-    said = f"it is of {given_wh[0]} x {given_wh[1]} pixels, the picture has {size_wh[0]} x {size_wh[1]}"
+    said = f"the annotation is of {given_wh[0]} x {given_wh[1]} pixels, the picture has {size_wh[0]} x {size_wh[1]}"
     if _within(xyxy, size_wh) and not _within(xyxy, given_wh):
-        return xyxy, size_wh, f"{said}, in which its boxes lie; taken as pixels of the picture"
+        return xyxy, size_wh, f"{said}, in which the boxes lie; taken as pixels of it"
     if has_shape(given_wh, size_wh):
         return xyxy * np.tile(np.divide(size_wh, given_wh), 2), given_wh, f"{said}; scaled to it"
     raise PictureError(f"{said}; annotate this picture, or leave the size out")

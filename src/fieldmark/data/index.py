@@ -32,13 +32,14 @@ class Note:
 @dataclass(frozen=True)
 class Index:
     """The samples of a data set in its own order, and what was left out on the way; `kind`, what tells their truth:
-    "label" (one a picture), "labels" (any number), "target" (a number), "boxes", "mask"."""
+    "label" (one a picture), "labels" (any number), "target" (a number), "boxes", "mask"; `notes`, what was wrong in
+    annotations."""
 
     source: str
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
-    notes: tuple[Note, ...] = ()
     kind: str = "label"
+    notes: tuple[Note, ...] = ()
 
     def part(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split: "train", "val", "test"."""
@@ -66,6 +67,16 @@ class Index:
         return replace(self, samples=tuple(samples))
 
 
+def check_named(index: Index) -> None:
+    """DataError when what is known of the pictures is not a name each."""
+    if index.kind in ("boxes", "mask"):
+        what = {"boxes": "boxes", "mask": "masks"}[index.kind]
+        raise DataError(
+            f"{index.source} holds {what}, not one name a picture; give class folders or a table of labels, or train "
+            "with --task multilabel"
+        )
+
+
 def numbered(index: Index) -> Index:
     """The samples with a number, for which alone it is asked; DataError when there is none."""
     known = tuple(replace(s, labels=(), coarse=None) for s in index.samples if s.target is not None)
@@ -86,13 +97,6 @@ def boxed(index: Index) -> Index:
         raise DataError(f"{index.source} has no boxes; give a COCO, VOC or YOLO set or a table with a row for each box")
     lacking = tuple(Skipped(s.name, "its boxes are not known") for s in index.samples if s.boxes is None)
     return replace(index, samples=known, skipped=index.skipped + lacking, kind="boxes")
-
-
-def check_named(index: Index) -> None:
-    """DataError when what is known of the pictures is not a name each."""
-    if index.kind in ("boxes", "mask"):
-        what = {"boxes": "boxes", "mask": "masks"}[index.kind]
-        raise DataError(f"{index.source} holds {what}, not one name a picture; give class folders or a table of labels")
 
 
 def class_names(samples: Sequence[Sample]) -> tuple[str, ...]:

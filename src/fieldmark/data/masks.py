@@ -21,7 +21,8 @@ FOREGROUND = "foreground"  # what a binary mask marks when nothing names it
 IGNORE = 255  # pixels that count neither in training nor in scores
 UNKNOWN = 254  # pixels of a class that the recogniser does not have: never right
 MAX_CLASSES = UNKNOWN
-MAX_OUTLINE = 5_000_000  # pixels of length: what drawing one costs grows with it
+MAX_OUTLINE = 5_000_000  # pixels of length: what drawing one costs grows with it,
+MAX_DRAWN = 20_000_000_000  # and with regions times pixels of the picture
 Numbers = NDArray[np.uint8]
 
 
@@ -147,6 +148,8 @@ def _drawn(outlines: Outlines) -> Numbers:
     width, height = outlines.size_wh
     if width * height > MAX_PIXELS:
         raise PictureError(f"outlines in more than {MAX_PIXELS // 1_000_000} million pixels")
+    if len(outlines.regions) * width * height > MAX_DRAWN:
+        raise PictureError(f"{len(outlines.regions):,} outlines in {width} x {height} pixels take too long to draw")
     names = mask_names(outlines)
     if len(names) > MAX_CLASSES:
         raise PictureError(f"it has things of {len(names)} classes; at most {MAX_CLASSES} can be told apart")

@@ -113,7 +113,7 @@ def _choose(samples: Sequence[Sample], fraction: float, seed: int) -> list[int]:
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in sorted(groups):
         common = Counter(samples[i].labels for i in groups[name]).most_common()
-        labels = min(label for label, count in common if count == common[0][1])
+        labels = min(labels for labels, count in common if count == common[0][1])
         strata[tuple(sorted(labels, key=lambda label: (many[label], label))[:1])].append(name)
     rng = np.random.default_rng([seed, len(samples)])
     chosen: list[int] = []

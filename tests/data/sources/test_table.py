@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from fieldmark.data.index import fingerprint
+from fieldmark.data.index import Note, fingerprint
 from fieldmark.data.sources.table import open_table
 from fieldmark.errors import DataError, MissingExtraError
-from fieldmark.types import MaskFile
+from fieldmark.types import MaskFile, Outlines
 from tests.making import write_picture
 
 
@@ -369,3 +369,33 @@ def test_random_bytes_after_a_header_give_an_index_or_a_data_error(place, data):
         assert all(s.path.is_file() for s in open_table(path).samples)
     except DataError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_binary_masks_mark_what_the_label_says_and_sound_pictures_need_none(place):
+    text = "path,label,mask\na.png,crack,c.png\nb.png,free,\nc.png,crack,\nd.png,crack,none.png\n"
+    index = open_table(table(place, text))
+    marked, free, unknown, missing = (s.mask for s in index.samples)
+    assert marked == MaskFile(place / "c.png", ("background", "crack"), binary=True)
+    assert (free, unknown) == (Outlines(), None)
+    assert missing.path == place / "none.png"
+    assert (index.kind, index.notes) == ("label", (Note("t.csv", "line 5: the mask none.png is not there"),))
+
+
+def test_masks_without_a_label_are_what_is_learned(place):
+    index = open_table(table(place, "path,mask\na.png,b.png\nc.png,\n"))
+    (sample,) = index.samples
+    assert (index.kind, sample.labels) == ("mask", ())
+    assert sample.mask == MaskFile(place / "b.png", ("background", "foreground"), binary=True)
+    assert reasons(index) == [("c.png", "the row has no mask")]
+
+
+def test_classes_txt_beside_a_table_of_masks_names_their_numbers(place):
+    (place / "classes.txt").write_text("sky\ngrass\n")
+    index = open_table(table(place, "path,label,mask\na.png,day,b.png\nc.png,night,\n"))
+    assert [s.mask for s in index.samples] == [MaskFile(place / "b.png", ("sky", "grass")), None]
+    assert open_table(table(place, "path,label\na.png,day\n")).samples[0].mask is None
+
+
+def test_several_labels_do_not_name_a_mask(place):
+    index = open_table(table(place, "path,labels,mask\na.png,ash;oak,b.png\n"))
+    assert index.samples[0].mask.names == ("background", "foreground")

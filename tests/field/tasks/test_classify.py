@@ -170,3 +170,13 @@ def test_margins_are_best_minus_second_best():
     logits = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     expected = [sorted(row)[-1] - sorted(row)[-2] for row in logits]
     assert TASK.margins(logits, TaskFacts(CLASSES)) == pytest.approx(expected)
+
+
+def test_with_two_levels_a_sure_class_implies_its_coarse_one():
+    facts = TaskFacts(CLASSES, COARSE, thresholds={"unsure_below": 0.3})
+    split, clear = TASK.predict(["a", "b"], outputs_for([[0.4, 0.0001, 0.3, 0.2999], [0.5, 0.2, 0.2, 0.1]]), facts)
+    assert (split.label, split.extra["coarse"], split.unsure) == ("ash", "bird", True)
+    assert split.extra["coarse_probability"] == pytest.approx(0.5999, abs=1e-4)
+    assert (clear.label, clear.extra["coarse"], clear.unsure) == ("ash", "tree", False)
+    found = TASK.score(samples("ash", "ash"), outputs_for([[0.4, 0.0001, 0.3, 0.2999], [0.5, 0.2, 0.2, 0.1]]), facts)
+    assert (found["accuracy"], found["coarse_accuracy"], found["unsure"]) == (1, 0.5, 0.5)

@@ -155,7 +155,7 @@ def test_weights_of_unknown_name_or_another_shape_are_refused():
 def test_a_model_that_is_not_the_network_does_not_leave_the_workshop():
     changed = set_weights(exported("test_resnet"), {"head.bias": np.full(N_CLASSES, 3.0)})
     with pytest.raises(FieldmarkError, match="disagree"):
-        check_parity(network("test_resnet"), changed, pictures(5))
+        check_parity(network("test_resnet"), changed, pictures(5), "auto", TASK, FACTS)
 
 
 def test_a_precision_whose_decisions_differ_is_not_used():
@@ -193,4 +193,4 @@ def test_a_failed_trace_prints_no_graph_and_the_other_exporter_takes_over(capfd)
 
 def test_an_unknown_exporter_or_precision_is_refused():
     with pytest.raises(UsageError):
-        check_parity(network("test_resnet"), exported("test_resnet"), pictures(5), "fp4")
+        check_parity(network("test_resnet"), exported("test_resnet"), pictures(5), "fp4", TASK, FACTS)

@@ -12,7 +12,9 @@ from safetensors.torch import load
 from fieldmark import pictures
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
+from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.models import Network, create_backbone
+from fieldmark.workshop.recipe import Recipe
 from tests.training import COLOURS, draw
 
 PREPROCESS = Preprocess((24, 16))
@@ -28,7 +30,7 @@ def samples(tmp_path):
 
 
 def choose(samples, most=256, seed=0):
-    return Calibration.choose(samples, sorted(COLOURS), PREPROCESS, most, seed)
+    return Calibration.choose(samples, Classify(sorted(COLOURS), Recipe()), PREPROCESS, most, seed)
 
 
 def test_pictures_of_training_and_labelled_ones_of_validation_are_kept(samples):

@@ -198,6 +198,8 @@ def test_imbalance_is_left_alone_where_classes_are_of_one_size_and_pictures_are_
     alike = Classify(("a", "b"), Recipe(), np.array([30, 20])).loss([x], y)
     assert float(alike) == pytest.approx(float(soft_cross_entropy(x, y, 0.1)))
     sampling = Classify(("a", "b"), load_recipe(None, ["loss.imbalance=sampling"]), np.array([30, 10]))
+    assert sampling.notes == ("classes have 10 to 30 training pictures: each is drawn alike (loss.imbalance)",)
+    assert Classify(("a", "b"), Recipe(), np.array([30, 20])).notes == ()
     weights = sampling.weights(np.array([0, 1, 1]))
     assert weights is not None
     np.testing.assert_allclose(weights, [1 / 30, 1 / 10, 1 / 10])

@@ -91,6 +91,18 @@ def test_labels_may_be_learned_of_data_with_one_each(tmp_path):
     assert result.scores["test"]["map"] > 0.8
 
 
+def test_the_names_of_boxes_may_be_learned_as_labels(tmp_path):
+    pictures = sorted(coloured(tmp_path / "pics", 6).rglob("*.png"))
+    rows = [f"{p},{p.parent.name},0,0,9,9" for p in pictures] + [f"{p},thing,9,9,20,20" for p in pictures[::2]]
+    (tmp_path / "boxes.csv").write_text("\n".join(["path,label,xmin,ymin,xmax,ymax", *rows]))
+    with pytest.raises(DataError, match=r"holds boxes, not one name a picture; .* --task multilabel"):
+        tiny_train(tmp_path / "boxes.csv", tmp_path / "no")
+    result = tiny_train(tmp_path / "boxes.csv", tmp_path / "run", task="multilabel")
+    assert "thing" in load(result.bundle).classes
+    again = evaluate(result.bundle, tmp_path / "boxes.csv")
+    assert (again.note, again.scores["map"]) == ("the test part recorded at training", result.scores["test"]["map"])
+
+
 def test_a_number_is_recognised_as_such_and_learned(numbered, numbered_run):
     assert numbered_run.task == "regress"
     scores = json.loads(json.dumps(numbered_run.scores["test"], allow_nan=False))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fieldmark.data.index import Index
@@ -12,6 +13,7 @@ from .annotated import Progress
 from .coco import is_coco, open_coco
 from .folder import TABLE, open_folder
 from .mask_folder import is_mask_folder, open_mask_folder
+from .named import OPENERS, open_named
 from .table import TABLE_SUFFIXES, open_table
 from .voc import is_voc, open_voc
 from .yolo import is_yolo, open_yolo
@@ -41,7 +43,10 @@ FILES: dict[str, Open] = {
     ".yaml": open_yolo,
     ".yml": open_yolo,
 }
-NAMED: dict[str, Callable[[Progress | None], Index]] = {"field-guide": _open_field_guide}
+NAMED: dict[str, Callable[[Progress | None], Index]] = {
+    "field-guide": _open_field_guide,
+    **{name: partial(open_named, name) for name in OPENERS},
+}
 
 
 def open_data(data: str | Path, progress: Progress | None = None) -> Index:

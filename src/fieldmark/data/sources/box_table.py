@@ -51,7 +51,7 @@ def open_boxes(
             samples.append(annotated(picture.sample, Annotation(table.name, picture.rows), notes))
         except PictureError as error:
             skipped.setdefault(picture.sample.name, Skipped(picture.sample.name, str(error)))
-    return Index(source, tuple(samples), tuple(skipped.values()), notes.all(), "boxes")
+    return Index(source, tuple(samples), tuple(skipped.values()), "boxes", notes.all())
 
 
 def _check_same(table: Path, line: int, again: Sample, picture: _Picture) -> None:

@@ -60,7 +60,7 @@ def open_coco(data: Path, progress: Progress | None = None) -> Index:
     skipped: list[Skipped] = []
     for document in documents:
         outlined = document.any_has("segmentation")
-        places = _places(document.path)
+        places = _places(document.path, data)
         for image in ticking(document.images, progress):
             name = str(image["file_name"]).replace("\\", "/")
             try:
@@ -69,7 +69,7 @@ def open_coco(data: Path, progress: Progress | None = None) -> Index:
                 _add(annotated(sample, truth, notes), first, document.path)
             except PictureError as error:
                 skipped.append(Skipped(name, str(error)))
-    return Index(str(data), tuple(first.values()), tuple(skipped), notes.all(), "boxes" if boxes else "mask")
+    return Index(str(data), tuple(first.values()), tuple(skipped), "boxes" if boxes else "mask", notes.all())
 
 
 def _files(root: Path) -> list[Path]:
@@ -139,9 +139,10 @@ def _place(i: int, row: Any) -> str:
     return f"annotation {own}" if _is_id(own) else f"annotation number {i + 1}"
 
 
-def _places(path: Path) -> tuple[Path, list[Path]]:
+def _places(path: Path, data: Path) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and those where the pictures of a file may be."""
     base = path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
+    base = data if is_folder(data) else base
     own = path.stem.removeprefix(PREFIX)
     return base, [base / own, base / "images" / own, path.parent, base, base / "images", base / "data"]
 

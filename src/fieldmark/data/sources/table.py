@@ -48,8 +48,8 @@ def open_table(path: Path, source: str | None = None, progress: Progress | None 
     found = _Found(path, mask_names_in(path.parent) if "mask" in columns else None)
     for line, row in rows:
         found.add(line, row)
-    samples = found.samples if found.mask_names else _sound(found.samples)
-    return Index(source or str(path), tuple(samples), tuple(found.skipped), found.notes.all(), found.kind)
+    samples = _sound(found.samples) if found.kind == "label" and found.mask_names is None else found.samples
+    return Index(source or str(path), tuple(samples), tuple(found.skipped), found.kind, found.notes.all())
 
 
 class _Found:
@@ -60,8 +60,8 @@ class _Found:
         self.mask_names = mask_names
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
-        self.kind = KINDS[0]
         self.notes = Notes()
+        self.kind = KINDS[0]
         self._first: dict[str, tuple[int, Sample]] = {}
         self._same: SameFiles[tuple[int, Sample]] = SameFiles()
 
@@ -80,14 +80,15 @@ class _Found:
 
     def _sample(self, line: int, row: Row) -> Sample | str:
         """The sample of one row, or the reason why it has none."""
-        place, labels = find_picture(self.table.parent, row["path"]), _labels(row)
-        target, mask = _number(row.get("target", "")), self._mask(line, row.get("mask", ""), labels)
+        labels, target = _labels(row), _number(row.get("target", ""))
+        place = find_picture(self.table.parent, row["path"])
         if isinstance(place, str):
             return place
         if self.kind == "label" and not labels:
             return "the row has no label"
         if self.kind == "target" and target is None:
             return "its target is no number"
+        mask = self._mask(line, row.get("mask", ""), labels)
         if self.kind == "mask" and mask is None:
             return "the row has no mask"
         return Sample(

@@ -82,7 +82,7 @@ def open_voc(root: Path, progress: Progress | None = None) -> Index:
         except PictureError as error:
             skipped.append(Skipped(f"{pictures.name}/{found[stem].name if stem in found else stem}", str(error)))
     kind = "mask" if annotations is None else "boxes"
-    return Index(str(root), tuple(samples), tuple(skipped), notes.all(), kind)
+    return Index(str(root), tuple(samples), tuple(skipped), kind, notes.all())
 
 
 def _sample(sample: Sample, truth: Path, names: tuple[str, ...] | None, home: Path, notes: Notes) -> Sample:

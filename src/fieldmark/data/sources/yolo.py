@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fieldmark.data.index import Index, Skipped
 from fieldmark.data.split import ALIASES
@@ -96,7 +97,7 @@ def open_yolo(data: Path, progress: Progress | None = None) -> Index:
         )
     outlined = any(isinstance(s.mask, Outlines) and s.mask.regions for s in samples.values())
     found = tuple(s if outlined else replace(s, mask=None) for s in samples.values())
-    return Index(str(data), found, tuple(skipped), notes.all(), "boxes")
+    return Index(str(data), found, tuple(skipped), "boxes", notes.all())
 
 
 def _refuse_two(name: str, one: str | None, other: str | None, data: Path) -> None:
@@ -115,7 +116,7 @@ def _layout(data: Path, notes: Notes) -> _Layout:
     for part in ("train", "val", "test"):
         places = _places(part, facts, home, notes)
         if places and places in parts.values():
-            notes.add(home.name, f"{part} is the very folder of another part; not used twice")
+            notes.add(data.name, f"{part} is the very folder of another part; not used twice")
         elif places:
             parts[part] = places
     return _Layout(home, names, parts or {None: [home / "images"]}, "kpt_shape" in facts)
@@ -139,12 +140,17 @@ def _facts(file: Path) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for key, node in root.value:
         if isinstance(node, yaml.MappingNode):
-            found[str(key.value)] = [(str(k.value), str(v.value)) for k, v in node.value]
+            found[_scalar(key)] = [(_scalar(k), _scalar(v)) for k, v in node.value]
         elif isinstance(node, yaml.SequenceNode):
-            found[str(key.value)] = [(str(i), str(v.value)) for i, v in enumerate(node.value)]
+            found[_scalar(key)] = [(str(i), _scalar(v)) for i, v in enumerate(node.value)]
         else:
-            found[str(key.value)] = [] if node.value in NOTHING else [("0", str(node.value))]
+            found[_scalar(key)] = [] if node.value in NOTHING else [("0", node.value)]
     return found
+
+
+def _scalar(node: Any) -> str:
+    """The text of a YAML node; nothing for one with members, which may refer to each other without end."""
+    return node.value if isinstance(node.value, str) else ""
 
 
 def _names(pairs: list[tuple[str, str]] | None, file: Path | None) -> dict[int, str] | None:
@@ -172,7 +178,7 @@ def _places(part: str, facts: dict[str, list[tuple[str, str]]], home: Path, note
         tried = [root / tail for root in roots for tail in (value, value.removeprefix("../"))]
         found = [p for p in tried if is_folder(p) or is_file(p)][:1] or usual
         if not found:
-            notes.add(home.name, f"{part}: {value} is not there; left out")
+            notes.add("train, val, test", f"{value} is not there; left out")
         places += [p for p in found if p not in places]
     return places if wanted else usual
 

@@ -17,6 +17,7 @@ from fieldmark.types import Picture
 
 from . import charts, sections
 from .maps import map_check
+from .verdict import verdict
 from .words import clean, last_name, mapping, percent, seconds
 from .worst import Mistake
 
@@ -69,7 +70,7 @@ def page(
     values = {
         "title": f"{source} · Fieldmark report" if source else "Fieldmark report",
         "heading": source or "A recogniser and its scores",
-        "verdict": sections.verdict(parts),
+        "verdict": verdict(parts),
         "parts": parts,
         "every_score": sections.every_score(parts),
         "has_coarse": bool(mapping(facts.get("coarse"))),

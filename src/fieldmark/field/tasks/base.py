@@ -79,8 +79,7 @@ class Task(Protocol):
     @property
     def fewest_classes(self) -> int: ...
 
-    @property
-    def extra(self) -> tuple[str, ...]:
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
         """What predictions say beside labels, the keys of `Prediction.extra`."""
         ...
 

@@ -24,16 +24,21 @@ class Classify(OnLogits):
 
     Of two classes the positive one is said from the bundle's operating point on, where it has one: the answer is then
     as sure as if both probabilities were weighed so that this point is the middle.
+
+    With two levels the coarse class is the one with the largest sum of its classes' probabilities; where the most
+    probable class is of another one, the answer is unsure: a sure class implies its coarse one.
     """
 
     name = "classify"
     headline = "accuracy"
     fewest_classes = 2
-    extra: tuple[str, ...] = ()
 
     def select(self, index: Index) -> Index:
         check_named(index)
         return index
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ("coarse", "coarse_probability") if facts.coarse_of else ()
 
     def check(self, samples: Sequence[Sample]) -> None:
         wrong = next((s for s in samples if len(s.labels) != 1), None)
@@ -48,13 +53,14 @@ class Classify(OnLogits):
         return softmax(outputs["logits"] / facts.temperature)
 
     def predict(self, paths: Sequence[str], outputs: Outputs, facts: TaskFacts) -> list[Prediction]:
-        below = facts.thresholds.get("unsure_below", UNSURE_BELOW)
-        found = []
-        p = self.strength(outputs, facts)
-        for path, row, weighed in zip(paths, p, _weighed(p, facts), strict=True):
-            order = np.argsort(-weighed, kind="stable")
-            labels = tuple(Score(facts.classes[c], float(row[c])) for c in order)
-            found.append(Prediction(path, labels, unsure=bool(weighed[order[0]] < below)))
+        p, found = self.strength(outputs, facts), []
+        weighed = _weighed(p, facts)
+        sure, coarse = _sure(p, facts), _coarse(p, facts)
+        for number, path in enumerate(paths):
+            order = np.argsort(-weighed[number], kind="stable")
+            labels = tuple(Score(facts.classes[c], float(p[number, c])) for c in order)
+            extra = dict(zip(self.columns(facts), coarse[number], strict=True)) if coarse else {}
+            found.append(Prediction(path, labels, unsure=not sure[number], extra=extra))
         return found
 
     def targets(self, samples: Sequence[Sample], facts: TaskFacts) -> NDArray[np.int64]:
@@ -73,11 +79,10 @@ class Classify(OnLogits):
         if unknown:
             result["unknown_classes"] = unknown
         if facts.coarse_of:
-            right = self._coarse_correct(samples, p, facts)
+            right = _coarse_correct(samples, p, facts)
             result["coarse_accuracy"] = float(right.mean())
             result["coarse_accuracy_ci"] = mean_interval(right)
-        below = facts.thresholds.get("unsure_below", UNSURE_BELOW)
-        sure = weighed.max(1) >= below
+        sure = _sure(p, facts)
         result["unsure"] = float(1 - sure.mean())
         result["accuracy_when_sure"] = float((weighed.argmax(1) == targets)[sure].mean()) if sure.any() else None
         return result
@@ -100,15 +105,6 @@ class Classify(OnLogits):
     def decisions(self, logits: NDArray[np.floating], facts: TaskFacts) -> NDArray[np.int64]:
         return np.asarray((logits + facts.temperature * np.log(_weights(facts))).argmax(1))
 
-    def _coarse_correct(
-        self, samples: Sequence[Sample], probabilities: NDArray[np.float64], facts: TaskFacts
-    ) -> NDArray[np.bool_]:
-        """Whether the coarse class with the largest summed probability is the true one, [N]."""
-        names, group_of = groups_of(facts.classes, facts.coarse_of)
-        best = (probabilities @ np.eye(len(names))[group_of]).argmax(1)
-        truth = [s.coarse if s.coarse is not None else facts.coarse_of.get(s.label, s.label) for s in samples]
-        return np.array([names[b] == t for b, t in zip(best, truth, strict=True)])
-
 
 def operating_point(facts: TaskFacts) -> tuple[int, float]:
     """The number of the positive one of two classes, the second unless the bundle names one, and the probability from
@@ -130,3 +126,35 @@ def _weighed(probabilities: NDArray[np.float64], facts: TaskFacts) -> NDArray[np
     """Probabilities [N, L] after weighing, summing to one."""
     weighed = probabilities * _weights(facts)
     return np.asarray(weighed / weighed.sum(1, keepdims=True))
+
+
+def _sure(probabilities: NDArray[np.float64], facts: TaskFacts) -> NDArray[np.bool_]:
+    """Which of [N, L] are sure enough, and of the coarse class that is the most probable one as well."""
+    weighed = _weighed(probabilities, facts)
+    sure = weighed.max(1) >= facts.thresholds.get("unsure_below", UNSURE_BELOW)
+    if facts.coarse_of:
+        group_of = groups_of(facts.classes, facts.coarse_of)[1]
+        sure &= group_of[weighed.argmax(1)] == _sums(probabilities, facts).argmax(1)
+    return np.asarray(sure)
+
+
+def _sums(probabilities: NDArray[np.float64], facts: TaskFacts) -> NDArray[np.float64]:
+    """The probability of each coarse class, [N, groups]."""
+    names, group_of = groups_of(facts.classes, facts.coarse_of)
+    return np.asarray(probabilities @ np.eye(len(names))[group_of])
+
+
+def _coarse(probabilities: NDArray[np.float64], facts: TaskFacts) -> list[tuple[str, float]]:
+    """The most probable coarse class of each picture and its probability; nothing for one level."""
+    if not facts.coarse_of:
+        return []
+    names, sums = groups_of(facts.classes, facts.coarse_of)[0], _sums(probabilities, facts)
+    return [(names[best], round(float(row[best]), 6)) for row, best in zip(sums, sums.argmax(1), strict=True)]
+
+
+def _coarse_correct(
+    samples: Sequence[Sample], probabilities: NDArray[np.float64], facts: TaskFacts
+) -> NDArray[np.bool_]:
+    """Whether the most probable coarse class is the true one, [N]."""
+    truth = [s.coarse if s.coarse is not None else facts.coarse_of.get(s.label, s.label) for s in samples]
+    return np.array([name == t for (name, _), t in zip(_coarse(probabilities, facts), truth, strict=True)])

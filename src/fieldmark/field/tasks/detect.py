@@ -39,8 +39,10 @@ class Detect:
     outputs = ("logits", "boxes")
     headline = "map50"
     fewest_classes = 1
-    extra = ("boxes",)
     located = True
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ()  # a table of boxes has rows of its own
 
     def select(self, index: Index) -> Index:
         return boxed(index)

@@ -24,7 +24,9 @@ class MultiLabel(OnLogits):
     name = "multilabel"
     headline = "map"
     fewest_classes = 1
-    extra = ("present",)
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ("present",)
 
     def check(self, samples: Sequence[Sample]) -> None:
         if not any(s.labels for s in samples):

@@ -23,7 +23,9 @@ class Regress(OnLogits):
     name = "regress"
     headline = "mae"
     fewest_classes = 1
-    extra = ("value", "interval")
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ("value", "interval")
 
     def select(self, index: Index) -> Index:
         return numbered(index)

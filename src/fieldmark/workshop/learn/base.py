@@ -40,6 +40,11 @@ class Learner(Protocol):
     @property
     def located(self) -> bool: ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how this data is learned, a sentence each."""
+        ...
+
     def network(self, backbone: Backbone) -> BaseNetwork:
         """The network that answers, untrained but for its backbone."""
         ...

@@ -27,6 +27,11 @@ from fieldmark.workshop.recipe import Recipe
 
 LOSSES = ("cross-entropy", "focal", "arcface")
 UNEVEN = 10  # times as many pictures of the largest class as of the smallest
+TREATMENTS = {
+    "weights": "each counts alike in the loss",
+    "sampling": "each is drawn alike",
+    "adjust": "logits are adjusted by how frequent each is",
+}
 LEAST_LOGIT = -1e9  # of a class that a fold has not seen
 
 
@@ -92,6 +97,14 @@ class Classify(OnLogits):
         number = {name: i for i, name in enumerate(classes)}
         counts = np.bincount([number[s.label] for s in index.part("train")], minlength=len(classes))
         return cls(classes, recipe, counts, coarse_of)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self.imbalance == "none":
+            return ()
+        largest, smallest = int(self.counts.max()), int(self.counts.min())
+        done = TREATMENTS[self.imbalance]
+        return (f"classes have {smallest} to {largest} training pictures: {done} (loss.imbalance)",)
 
     def targets(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """Class numbers [N]."""

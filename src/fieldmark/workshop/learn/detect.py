@@ -52,6 +52,7 @@ class Detect:
 
     name = "detect"
     located = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, classes: Sequence[str], recipe: Recipe) -> None:
         self.classes, self.recipe = tuple(classes), recipe
@@ -60,7 +61,8 @@ class Detect:
 
     @classmethod
     def of(cls, index: Index, recipe: Recipe) -> "Detect":
-        """For this data; DataError when no training picture has a box."""
+        """For this data; DataError when no training picture has a box, MissingExtraError when none can be scored."""
+        metrics.coco_library()  # missed now, not when all is learned
         classes = check_classes(index)
         if not classes:
             raise DataError("no training picture has a box; move some into the training part")

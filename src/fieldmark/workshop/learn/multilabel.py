@@ -28,6 +28,7 @@ class MultiLabel(OnLogits):
     """Binary cross-entropy for every label, or another of `LOSSES`; validation by the same at the best temperature."""
 
     name = "multilabel"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, classes: Sequence[str], recipe: Recipe) -> None:
         self.classes, self.recipe = tuple(classes), recipe

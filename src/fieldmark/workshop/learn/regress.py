@@ -28,6 +28,7 @@ class Regress(OnLogits):
     """Squared error, or Huber's; validation by the mean absolute error, in the data's own units."""
 
     name = "regress"
+    notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = (TARGET,)
 
     def __init__(self, mean: float, scale: float, recipe: Recipe) -> None:

@@ -19,6 +19,7 @@ PLAIN = 0
 LEAST_SCALED = 128  # smaller inputs have views of their own size
 SIDE_STEP = 32
 ASPECT = (3 / 4, 4 / 3)
+LARGEST_WINDOW = 1.5  # area, of the padded picture: things look smaller there than at prediction as well as larger
 ERASED_AREA = (0.02, 0.2)
 NOISE = 12.0  # largest standard deviation, of 255
 BLUR = (0.3, 1.5)  # radius, pixels
@@ -105,11 +106,12 @@ def random_crop(
 
 
 def random_window(size_wh: tuple[int, int], preprocess: Preprocess, rng: np.random.Generator, least_area: float) -> Box:
-    """A box (xyxy, pixels) of random area and place, in nearly the shape of the view: as a padded picture of this size
-    is not stretched, its views are but a little. Where it is wider or higher than the picture it holds all of it."""
+    """A box (xyxy, pixels) of random area, from `least_area` of the padded picture to more than all of it, and place,
+    in nearly the shape of the view: as a padded picture is not stretched, its views are but a little. Where it is wider
+    or higher than the picture it holds all of it."""
     whole = np.array(geometry.seen_box(size_wh, preprocess))
     stretch = float(np.exp(rng.uniform(*np.log(ASPECT)) / 2))
-    area = rng.uniform(least_area, 1.0) ** 0.5
+    area = float(np.exp(rng.uniform(np.log(least_area), np.log(LARGEST_WINDOW)) / 2))
     sides = area * (whole[2:] - whole[:2]) * (stretch, 1 / stretch)
     spare = np.array(size_wh) - sides
     left, top = (float(rng.uniform(min(0.0, s), max(0.0, s))) for s in spare)

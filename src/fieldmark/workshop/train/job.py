@@ -244,7 +244,7 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun:
     if len(index.skipped) > MOST_SAID:
         journal.say(f"left out {len(index.skipped) - MOST_SAID:,} more; the report lists all")
     if index.notes:
-        journal.write("notes", notes=[[note.name, note.text] for note in index.notes])
+        journal.write("annotations", notes=[[note.name, note.text] for note in index.notes])
     for note in index.notes[:MOST_SAID]:
         journal.say(f"{note.name}: {note.text}")
     if len(index.notes) > MOST_SAID:

@@ -99,6 +99,8 @@ def train(
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)
+        for note in learner.notes:
+            journal.say(note)
         job = Job(chosen, index, learner, network, preprocess, target, run, journal, begun, budget_s)
         evaluations, skipped = _work(job)
         seconds = time.monotonic() - begun
