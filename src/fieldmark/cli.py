@@ -175,7 +175,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path 
 
     _check_new(out)
     recogniser = load(bundle, glances=glances)
-    failed, boxes = 0, recogniser.task.name == "detect"
+    failed = 0
     if form == "coco" and not recogniser.task.located:
         raise UsageError("--format coco is for recognisers that find boxes or masks; take jsonl or csv")
     files = mask_files(recogniser, out)
@@ -188,17 +188,8 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path 
                 _left_out(prediction.path, prediction.error)
             yield prediction if files is None else files.write(prediction)
 
-    if form == "jsonl":
-        for prediction in rows():
-            click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
-    elif form == "coco":
-        click.echo(json.dumps(printing.coco_results(rows(), recogniser.classes), ensure_ascii=False))
-    elif form == "csv" and boxes:
-        printing.write_boxes(sys.stdout, rows())
-    elif form == "csv":
-        printing.write_csv(sys.stdout, rows(), top, recogniser.task.columns(recogniser.facts))
-    else:
-        printing.print_table(rows(), top)
+    columns = None if recogniser.task.name == "detect" else recogniser.task.columns(recogniser.facts)
+    printing.print_predictions(form, rows(), top, recogniser.classes, columns)
     if failed:
         sys.exit(1)
 

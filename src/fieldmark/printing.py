@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
@@ -112,6 +113,24 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     return "" if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def print_predictions(
+    form: str, predictions: Iterable["Prediction"], top: int, classes: Sequence[str], columns: Sequence[str] | None
+) -> None:
+    """As "jsonl", one line a picture; as "coco", one list of COCO results; as "csv", with what `columns` names of each
+    picture, or a row a box where they are None; as "table", for people."""
+    if form == "jsonl":
+        for prediction in predictions:
+            click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
+    elif form == "coco":
+        click.echo(json.dumps(coco_results(predictions, classes), ensure_ascii=False))
+    elif form == "csv" and columns is None:
+        write_boxes(sys.stdout, predictions)
+    elif form == "csv":
+        write_csv(sys.stdout, predictions, top, columns or ())
+    else:
+        print_table(predictions, top)
 
 
 def print_table(predictions: Iterable["Prediction"], top: int) -> None:

@@ -31,8 +31,10 @@ class Segment:
     outputs = ("logits",)
     headline = "miou"
     fewest_classes = 2
-    extra = ("shares", "mask")
     located = True
+
+    def columns(self, facts: TaskFacts) -> tuple[str, ...]:
+        return ("shares", "mask")
 
     def select(self, index: Index) -> Index:
         """The samples whose mask can be read, with the names of what it shows as their labels."""

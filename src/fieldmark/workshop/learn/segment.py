@@ -37,6 +37,7 @@ class Segment:
 
     name = "segment"
     located = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, classes: Sequence[str], recipe: Recipe, shares: NDArray[np.float64] | None = None) -> None:
         self.classes, self.recipe = tuple(classes), recipe
