@@ -14,6 +14,7 @@ from fieldmark.workshop.recipe.values import (
     ProbeRecipe,
     Recipe,
     RegulariseRecipe,
+    SequenceRecipe,
     TuneRecipe,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "ProbeRecipe",
     "Recipe",
     "RegulariseRecipe",
+    "SequenceRecipe",
     "TuneRecipe",
     "check",
     "flat",
