@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fieldmark import __version__, printing
+from fieldmark.cli_sequence import generate, print_forecasts
 from fieldmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("data")
 @click.option("--out", required=True, type=EXISTING, help="New folder for the run; its bundle is RUN/bundle.")
-@click.option("--task", default="auto", type=click.Choice(["auto", "classify"]), help="What to learn.")
+@click.option("--task", default="auto", type=click.Choice(["auto", "classify", "sequence"]), help="What to learn.")
 @click.option("--backbone", help="A timm name (fieldmark models lists them); default tf_efficientnet_lite0.")
 @click.option("--head", help="average (default), gem, additive, gated, dot or self: how features are read.")
 @click.option("--budget", metavar="TIME", help="How long it may take, such as 90s, 5m or 2h.")
@@ -62,7 +63,8 @@ def train(
     """Learn to recognise the classes of DATA.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
-    columns path and label, or the name field-guide.
+    columns path and label, or the name field-guide. With --task sequence it is a text, a folder of texts, or a CSV or
+    TSV table of numbers in time order.
     """
     from fieldmark.progress import Reporter
 
@@ -99,7 +101,8 @@ def train(
     for part, scores in result.scores.items():
         click.echo(f"{part:5}  {printing.summary(scores)}")
     if result.skipped:
-        click.echo(f"{printing.count(result.skipped, 'picture')} left out; {result.run / 'report.html'} lists all")
+        what = "file or cell" if result.task == "sequence" else "picture"
+        click.echo(f"{printing.count(result.skipped, what)} left out; {result.run / 'report.html'} lists all")
     click.echo(f"report  {result.run / 'report.html'}\nbundle  {result.bundle}   ({result.seconds:.0f} s)")
 
 
@@ -112,8 +115,9 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON line.")
 def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances: int | None, as_json: bool) -> None:
     """Score BUNDLE on DATA, with 95 % intervals."""
-    from fieldmark.field.runtime import evaluate as run_evaluation
-    from fieldmark.field.runtime import load
+    from fieldmark.field.report.words import things
+    from fieldmark.field.runtime.loading import evaluate as run_evaluation
+    from fieldmark.field.runtime.loading import load
     from fieldmark.files import atomic_folder
     from fieldmark.progress import Reporter
 
@@ -127,11 +131,11 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances
         if partial is not None:
             maps = _write_evaluation(partial, recogniser, evaluation, report)
     for skip in evaluation.skipped:
-        _left_out(skip.name, skip.reason)
+        printing.left_out(skip.name, skip.reason)
     if as_json:
         printing.print_json(evaluation.to_json() | ({"maps": maps} if maps else {}))
         return
-    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
+    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} {things(recogniser.bundle.facts)}")
     click.echo(printing.summary(evaluation.scores))
     unknown = evaluation.scores.get("unknown_classes", ())
     if unknown:
@@ -145,7 +149,11 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     from fieldmark.field.explain import check_maps
     from fieldmark.field.report import mistakes, write_report
 
-    worst, facts = mistakes(recogniser, evaluation), recogniser.bundle.facts
+    facts = recogniser.bundle.facts
+    if not evaluation.samples:
+        write_report(folder / "report.html", facts=facts, evaluations=[evaluation])
+        return None
+    worst = mistakes(recogniser, evaluation)
     maps = check_maps(recogniser, evaluation.samples, tick=lambda done, n: report("checking its maps", done, n))
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
@@ -159,21 +167,28 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
+@click.option("--steps", default=1, type=click.IntRange(1, 10_000), help="Rows ahead, of numbers in time order.")
 @GLANCES
-def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: int | None) -> None:
-    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
-    from fieldmark.field.runtime import load
+def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, steps: int, glances: int | None) -> None:
+    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used.
+
+    With a bundle of numbers in time order: what comes next after each table.
+    """
+    from fieldmark.field.runtime.forecaster import Forecaster
+    from fieldmark.field.runtime.loading import load, recogniser_of
     from fieldmark.pictures import expand
 
-    recogniser = load(bundle, glances=glances)
-    failed = 0
+    loaded = load(bundle, glances=glances)
+    if isinstance(loaded, Forecaster):
+        sys.exit(print_forecasts(loaded, paths, steps, form))
+    recogniser, failed = recogniser_of(loaded), 0
 
     def rows() -> Iterator["Prediction"]:
         nonlocal failed
         for prediction in recogniser.predict_many(expand(paths)):
             failed += prediction.error is not None
             if prediction.error is not None and form != "jsonl":
-                _left_out(prediction.path, prediction.error)
+                printing.left_out(prediction.path, prediction.error)
             yield prediction
 
     if form == "jsonl":
@@ -187,8 +202,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: i
         sys.exit(1)
 
 
-def _left_out(name: str, reason: str) -> None:
-    click.echo(f"left out {printing.visible(name)}: {printing.visible(reason)}", err=True)
+cli.add_command(generate)
 
 
 @cli.command()
@@ -216,7 +230,7 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
             report("explaining", len(found), len(sources))
     for name, row in found:  # only now are the files where these lines say
         if row["error"] is not None:
-            _left_out(row["path"], row["error"])
+            printing.left_out(row["path"], row["error"])
         else:
             said = f"{printing.visible(row['label'])} {row['probability']:.1%}"
             click.echo(f"{printing.visible(row['path'])}\t{said}\t{printing.visible(out / name)}")

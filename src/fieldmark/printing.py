@@ -23,6 +23,21 @@ def visible(text: object) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
+def left_out(name: str, reason: str) -> None:
+    """Say on standard error what was left out, and why."""
+    click.echo(f"left out {visible(name)}: {visible(reason)}", err=True)
+
+
+def harmless(text: str) -> str:
+    """`text` with its lines and tabs, and whatever else would steer a terminal written out."""
+    return "".join(c if c in "\n\t" else visible(c) for c in text)
+
+
+def quoted(cell: str) -> str:
+    """A cell of a CSV table, in quotes where it needs them."""
+    return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\r\n') else cell
+
+
 def count(number: int, what: str) -> str:
     """ "1 picture", "2 pictures"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
@@ -56,7 +71,15 @@ def print_table(predictions: Iterable["Prediction"], top: int) -> None:
 
 
 def summary(scores: Mapping[str, Any]) -> str:
-    """The scores of classification in one line."""
+    """The scores in one line."""
+    if "bits_per_character" in scores:
+        low, high = scores["bits_per_character_ci"]
+        bits, perplexity = scores["bits_per_character"], scores["perplexity"]
+        return f"{bits:.3f} bits a character (95 % interval {low:.3f} to {high:.3f}), perplexity {perplexity:.3f}"
+    if "baseline_mae" in scores:
+        low, high = scores["mae_ci"]
+        mae, base = scores["mae"], scores["baseline_mae"]
+        return f"mean error {mae:.4g} (95 % interval {low:.4g} to {high:.4g}); without a model {base:.4g}"
     low, high = scores["accuracy_ci"]
     text = f"accuracy {scores['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
     if "coarse_accuracy" in scores:

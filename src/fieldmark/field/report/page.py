@@ -17,7 +17,7 @@ from fieldmark.types import Picture
 
 from . import charts, sections
 from .maps import map_check
-from .words import clean, last_name, mapping, percent, seconds
+from .words import clean, last_name, mapping, percent, seconds, things
 from .worst import Mistake
 
 TEMPLATE = "report.html.jinja"
@@ -79,6 +79,8 @@ def page(
         "training_grid": [{"caption": s.caption, "picture": jpeg_uri(s.picture, GRID_SIDE)} for s in training_grid],
         "maps": map_check(maps),
         "learning": sections.learning(facts),
+        "samples": sections.samples(facts),
+        "things": things(facts),
         "steps": sections.run_steps(ran),
         "timeline": charts.timeline(ran),
         "total_time": seconds(sum(s for _, s in ran)),
@@ -94,11 +96,12 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     answered = any(part["has_answers"] for part in values["parts"])
     asked = [
         ("scores", "Scores", True),
-        ("data", "The pictures", values["data_parts"]),
+        ("data", f"The {values['things']}", values["data_parts"]),
         ("answers-1", "Confusions and trust", answered),
         ("mistakes", "Worst mistakes", values["mistakes"]),
         ("maps", "Where it looks", values["maps"]),
         ("training", "Training pictures", values["training_grid"]),
+        ("samples", "What it writes", values["samples"]),
         ("learning", "Before and after", values["learning"]),
         ("run", "The run", values["steps"]),
         ("skipped", "Left out", values["n_skipped"]),

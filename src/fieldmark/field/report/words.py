@@ -46,7 +46,9 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "miou": ScoreWord("Mean IoU", "overlap with the truth, averaged over classes"),
     "dice": ScoreWord("Dice", "overlap with the truth"),
     "mae": ScoreWord("Mean error", "mean absolute difference from the truth", "number"),
-    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no picture", "number"),
+    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no training", "number"),
+    "last_value_mae": ScoreWord("Mean error, last value", "the same for the last value again", "number"),
+    "seasonal_mae": ScoreWord("Mean error, last cycle", "the same for the value one period before", "number"),
     "rmse": ScoreWord("RMSE", "root of the mean squared error", "number"),
     "r2": ScoreWord("R²", "share of the variation explained", "number"),
     "perplexity": ScoreWord("Perplexity", "how many choices it hesitates between", "number"),
@@ -55,7 +57,13 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "recall": ScoreWord("Recall", "of what is a class, the share called it; mean over classes"),
     "nll": ScoreWord("Log loss", "mean surprise at the truth in nats; 0 is ideal", "number"),
 }
+SEQUENCES = {"text": "characters", "series": "rows"}
 _NO_SCORES = ("n", "threshold", "skipped")
+
+
+def things(facts: Mapping[str, Any]) -> str:
+    """What a bundle's data consists of, in the plural."""
+    return SEQUENCES.get(str(facts.get("kind")), "pictures")
 
 
 def clean(text: Any) -> str:

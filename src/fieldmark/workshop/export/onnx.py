@@ -50,7 +50,7 @@ def export_onnx(
     exponent = network.power.exponent.clone()
     network.power.exponent.fill_(STRUCTURE_EXPONENT)
     try:
-        with _quiet():
+        with quiet():
             names = EXPORTERS if exporter == "auto" else (exporter,)
             model = _first_that_works((part or network).eval(), example, names, outputs)
     except ExportError as error:
@@ -59,7 +59,7 @@ def export_onnx(
         ) from error
     finally:
         network.power.exponent.copy_(exponent)
-    stripped = _strip(model)
+    stripped = strip(model)
     exponents = [t.name for t in model.graph.initializer if t.name.endswith("power.exponent")]
     return set_weights(stripped, {name: exponent.cpu().numpy() for name in exponents})
 
@@ -114,7 +114,7 @@ def _dynamo(part: nn.Module, example: Tensor, outputs: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """The exporter prints and warns about matters no user can mend."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -145,7 +145,7 @@ def _no_descriptor_output() -> Any:
         os.close(nowhere)
 
 
-def _strip(model: Any) -> bytes:
+def strip(model: Any) -> bytes:
     """Deterministic bytes without metadata, which holds stack traces and paths of this machine."""
     del model.metadata_props[:], model.graph.metadata_props[:], model.functions[:]
     model.graph.doc_string = model.doc_string = ""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from fieldmark import __version__, pictures
 from fieldmark.errors import PictureError
@@ -74,7 +75,7 @@ def _jpeg(picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def weights_bytes(network: Network) -> bytes:
+def weights_bytes(network: nn.Module) -> bytes:
     """The network's state as safetensors."""
     from safetensors.torch import save
 

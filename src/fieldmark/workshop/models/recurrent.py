@@ -4,14 +4,14 @@ S steps, N sequences, L layers, H hidden units, E embedding dimensions, V codes,
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CELLS: Mapping[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS: Mapping[str, Callable[[int, int], nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 STATES = {"lstm": ("h", "c"), "gru": ("h",), "rnn": ("h",)}  # what a cell carries from step to step
 FORGET_BIAS = 1.0  # of an LSTM at the beginning: remember (Jozefowicz et al. 2015)
 States = tuple[Tensor, ...]  # each [L, N, H]
@@ -28,9 +28,14 @@ class Recurrent(nn.Module):
         self.cell, self.hidden = cell, hidden
         self.layers = nn.ModuleList([CELLS[cell](inputs if i == 0 else hidden, hidden) for i in range(layers)])
         if cell == "lstm":
-            for layer in self.layers:
-                nn.init.constant_(layer.bias_ih_l0[hidden : 2 * hidden], FORGET_BIAS)
-                nn.init.zeros_(layer.bias_hh_l0[hidden : 2 * hidden])
+            for name, bias in self.layers.named_parameters():
+                if "bias" in name:
+                    nn.init.constant_(bias[hidden : 2 * hidden], FORGET_BIAS if "bias_ih" in name else 0.0)
+
+    @property
+    def widths(self) -> list[int]:
+        """Of each layer's input, and of the outputs."""
+        raise NotImplementedError
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -50,7 +55,7 @@ class Recurrent(nn.Module):
     @property
     def carried(self) -> States:
         """The states that are carried, to be read and written."""
-        return tuple(getattr(self, f"carried_{name}") for name in self.states)
+        return tuple(self.get_buffer(f"carried_{name}") for name in self.states)
 
     def run(self, x: Tensor, states: States, masks: Sequence[Tensor] = ()) -> tuple[Tensor, States]:
         """The last layer's outputs [S, N, H] for inputs [S, N, F], and the states after them. `masks`: what each
@@ -86,7 +91,6 @@ class CharRNN(Recurrent):
 
     @property
     def widths(self) -> list[int]:
-        """Of each layer's input, and of the outputs."""
         return [self.embedding.embedding_dim, *[self.hidden] * len(self.layers)]
 
     def forward(self, codes: Tensor, *states: Tensor, masks: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
@@ -108,7 +112,6 @@ class SeriesRNN(Recurrent):
 
     @property
     def widths(self) -> list[int]:
-        """Of each layer's input, and of the outputs."""
         return [self.direct.shape[1], *[self.hidden] * len(self.layers)]
 
     def forward(self, inputs: Tensor, *states: Tensor, masks: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:

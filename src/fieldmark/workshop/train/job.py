@@ -135,7 +135,7 @@ def _said(value: Any) -> str:
     return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-def _recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe) -> str:
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 
@@ -196,7 +196,7 @@ def hold_run(run: Path) -> Iterator[None]:
 def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun: float) -> Journal:
     """Write down what the run is, and open its journal. UsageError when it was begun with other data."""
     _check_same_split(run, _split_text(index))
-    write_text(run / "recipe.json", _recipe_text(recipe))
+    write_text(run / "recipe.json", recipe_text(recipe))
     for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     write_text(run / "split.csv", _split_text(index))
