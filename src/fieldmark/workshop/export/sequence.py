@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fieldmark.errors import FieldmarkError
 from fieldmark.field.runtime import compile_engine
@@ -37,7 +37,7 @@ def export_steps(network: Recurrent, example: Tensor, names: tuple[str, str]) ->
     try:
         with quiet(), torch.no_grad():
             torch.onnx.export(
-                network.eval(),
+                _Steps(network.eval()),
                 (example, *network.begin(example.shape[1])),
                 out,  # type: ignore[arg-type]  # streams are taken
                 dynamo=False,
@@ -51,6 +51,18 @@ def export_steps(network: Recurrent, example: Tensor, names: tuple[str, str]) ->
             f"the network cannot be exported to ONNX ({str(error)[:200]}); please report this"
         ) from error
     return strip(onnx.load_from_string(out.getvalue()))
+
+
+class _Steps(nn.Module):
+    """A network whose forward has no more than the inputs of the model: the exporter would add defaults to them."""
+
+    def __init__(self, network: Recurrent) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = self.network(inputs, *states)
+        return found
 
 
 @dataclass(frozen=True)

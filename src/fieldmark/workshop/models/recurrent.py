@@ -101,8 +101,8 @@ class CharRNN(Recurrent):
 
 
 class SeriesRNN(Recurrent):
-    """By how many steps each column changes next: a linear reading of the inputs and of recurrent layers on them. It
-    begins with "not at all", which is the forecast by the last value."""
+    """By how many steps each column changes next: a linear reading of the inputs, and of recurrent layers on them. The
+    layers' reading begins with zeros, so that it begins as the linear forecast."""
 
     def __init__(self, columns: int, inputs: int, cell: str = "lstm", hidden: int = 64, layers: int = 1) -> None:
         super().__init__(cell, inputs, hidden, layers)

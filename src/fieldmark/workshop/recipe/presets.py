@@ -32,7 +32,7 @@ def thorough() -> Recipe:
     `fieldmark train field-guide --out run --recipe thorough --budget 6m`: 91 % on the ten drawn species; meant for
     hours, or a GPU.
     """
-    return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60))
+    return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60.0))
 
 
 def scratch() -> Recipe:
@@ -45,7 +45,7 @@ def scratch() -> Recipe:
     probe = ProbeRecipe(on=False)
     regularise = replace(Recipe().regularise, fixed_norms=False)
     optim = replace(Recipe().optim, layer_decay=1.0)
-    tune = TuneRecipe(stages=("full",), most_epochs=100, batch=64)
+    tune = TuneRecipe(stages=("full",), most_epochs=100.0, batch=64)
     return replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim, regularise=regularise)
 
 
@@ -60,7 +60,7 @@ def sequence() -> Recipe:
     optim = replace(
         Recipe().optim, rate=3e-3, head_factor=1.0, layer_decay=1.0, weight_decay=0.01, warm_up=0.05, clip=1.0
     )
-    tune = TuneRecipe(stages=("full",), most_epochs=20)
+    tune = TuneRecipe(stages=("full",), most_epochs=20.0)
     return replace(quick(), name="sequence", task="sequence", data=data, tune=tune, optim=optim)
 
 

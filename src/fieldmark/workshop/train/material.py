@@ -30,7 +30,8 @@ from fieldmark.workshop.train.windows import SeriesWindows, Source, TextWindows
 TEXT = {"hidden": 512, "window": 64, "batch": 64}
 SERIES = {"hidden": 64, "window": 64, "batch": 32}
 EXAMPLE = (64, 16)  # steps and sequences of the parity check and of the look at speed
-FEWEST_LEARNED = 100  # codes or rows
+FEWEST_LEARNED = 50  # codes or rows
+RIDGE = 1.0  # of a linear forecast's weights, in rows
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,12 @@ class SeriesMaterial:
     def network(self) -> Recurrent:
         """A new one, with weights drawn from torch's generator."""
         w = self.wanted
-        return SeriesRNN(len(self.series.columns), self.source.inputs.shape[1], w.cell, w.hidden, w.layers)
+        network = SeriesRNN(len(self.series.columns), self.source.inputs.shape[1], w.cell, w.hidden, w.layers)
+        direct = _ridge(self.source.inputs[: self.source.train], self.source.targets[: self.source.train])
+        with torch.no_grad():
+            network.direct.copy_(torch.from_numpy(direct[:, :-1]))
+            network.bias.copy_(torch.from_numpy(direct[:, -1]))
+        return network
 
     def example(self) -> NDArray[Any]:
         """Inputs [S, N, ...] as the network takes them."""
@@ -193,11 +199,23 @@ def _series(series: Series, recipe: Recipe) -> Material:
     parts = _parts(len(series.values), recipe, "rows")
     train, val = parts["train"][1], parts.get("val", parts["train"])[1]
     known = np.isfinite(series.values[:train])
-    if (known.sum(0) < FEWEST_LEARNED // 2).any():
-        raise DataError(f"{series.source}: a column has fewer than {FEWEST_LEARNED // 2} numbers to learn from")
+    if (known.sum(0) < FEWEST_LEARNED).any():
+        raise DataError(f"{series.source}: a column has fewer than {FEWEST_LEARNED} numbers to learn from")
     scaling = Scaling.of(series.values[:train], wanted.period)
     inputs, last = scaling.inputs(series.values)
     following = np.concatenate([series.values[1:], np.full_like(series.values[:1], np.nan)])
     targets = ((following - last) / np.array(scaling.step)).astype(np.float32)
     source = SeriesWindows(inputs, targets, train - 1, val - 1, wanted.window, wanted.batch, recipe.seed)
     return SeriesMaterial(series, scaling, parts, wanted, source)
+
+
+def _ridge(inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The linear forecast to begin with: ridge regression (Hoerl and Kennard 1970) of targets [T, C] on inputs [T, F]
+    and 1, [C, F + 1]."""
+    x = np.concatenate([inputs, np.ones((len(inputs), 1))], 1, dtype=np.float64)
+    rows = []
+    for y in targets.T:
+        known = np.isfinite(y)
+        some = x[known]
+        rows.append(np.linalg.solve(some.T @ some + RIDGE * np.eye(x.shape[1]), some.T @ y[known]))
+    return np.array(rows, np.float32)
