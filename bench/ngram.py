@@ -10,7 +10,7 @@ Keys = NDArray[np.int64]
 
 
 def bits_per_character(text: str, learn: int, test: int, order: int) -> float:
-    """Mean bits of each character from `test` on, foreseen from the `order` before it, learned from the first `learn`."""
+    """Mean bits of each character from `test` on, foreseen from the `order` before it; the first `learn` taught it."""
     names = sorted(set(text))
     number = {name: i for i, name in enumerate(names)}
     x = np.array([number[c] for c in text], np.int64)

@@ -43,7 +43,7 @@ def test_without_a_header_columns_are_numbered_and_counters_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([], "has no column of numbers|rows of numbers"),
+        ([], "has no column of numbers"),
         (days(20), "has 20 rows"),
         ([f"2024-01-01,a,b,{i}x" for i in range(80)], "no column of numbers"),
         (list(reversed(days())), "not in time order: date falls after row 1"),
@@ -61,7 +61,7 @@ def test_what_is_no_table_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match="is empty"):
         open_series(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not UTF-8|no UTF-8"):
+    with pytest.raises(DataError, match="no UTF-8 text"):
         open_series(tmp_path / "b.csv")
     with pytest.raises(DataError, match="name twice"):
         open_series(write(tmp_path / "c.csv", days(), "date,hens,hens,name"))

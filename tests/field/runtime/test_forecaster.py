@@ -23,7 +23,7 @@ def forecaster(run) -> Forecaster:
 
 
 def test_it_beats_the_last_value_on_waves_and_says_what_baselines_get(run):
-    data, result = run
+    _, result = run
     scores = result.scores["test"]
     truth = waves(400)[360:]
     last = np.abs(np.diff(waves(400)[359:], axis=0)).mean()

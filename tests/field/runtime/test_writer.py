@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_scores_are_those_of_reading_code_after_code(writer, run):
     start, stop = 700, len(codes)
     scores = writer.score(codes, start, stop)
     states, nats = writer.engine.begin(), []
-    for before, after in zip(codes[:-1], codes[1:], strict=True):
+    for before, after in pairwise(codes):
         logits, states = writer.engine.run(np.array([[before]], np.int64), states)
         nats.append(float(surprise(logits, np.array([[after]], np.int64))[0, 0]))
     text = writer.alphabet.decode(codes[start:stop])

@@ -148,7 +148,7 @@ def test_a_text_that_cannot_be_learned_from_leaves_nothing(tmp_path, content, sa
 def test_options_of_pictures_are_refused(tmp_path):
     data = write_text(tmp_path / "a.txt")
     for options in ({"backbone": "resnet18"}, {"head": "gem"}):
-        with pytest.raises(UsageError, match="no backbone|without backbone"):
+        with pytest.raises(UsageError, match="without backbone"):
             tiny_train(data, tmp_path / "run", **options)
 
 

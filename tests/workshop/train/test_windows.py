@@ -1,5 +1,7 @@
 """Windows as functions of their number: they go on, cover the text, and leave validation alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def test_a_batch_is_a_function_of_its_number_within_the_text(length, window, bat
 def test_windows_go_on_where_the_one_before_ended_and_an_epoch_covers_the_text():
     source = TextWindows(CODES[:601], CODES[:0], 10, 4, 0)
     rows = [source.windows(number) for number in range(source.an_epoch)]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         torch.testing.assert_close(after.inputs[0], before.targets[-1])
         assert not after.fresh
     seen = torch.cat([row.inputs.flatten() for row in rows])
