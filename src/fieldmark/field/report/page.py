@@ -93,6 +93,7 @@ def page(
 
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections that the page has, as (id, words)."""
+    sequence = values["things"] != "pictures"
     answered = any(part["has_answers"] for part in values["parts"])
     asked = [
         ("scores", "Scores", True),
@@ -102,7 +103,7 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("maps", "Where it looks", values["maps"]),
         ("training", "Training pictures", values["training_grid"]),
         ("samples", "What it writes", values["samples"]),
-        ("learning", "Before and after", values["learning"]),
+        ("learning", "Learning" if sequence else "Before and after", values["learning"]),
         ("run", "The run", values["steps"]),
         ("skipped", "Left out", values["n_skipped"]),
         ("facts", "How it was made", values["facts"]),

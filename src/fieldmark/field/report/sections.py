@@ -201,7 +201,11 @@ def learning(facts: Mapping[str, Any]) -> Values | None:
         for s in stages
     ]
     before = mapping(mapping(facts.get("head")).get("validation")).get("accuracy")
-    told: Values = {"curve": "", "rows": [], "sentence": "", "dashed": is_number(before)}
+    told: Values = {"curve": "", "rows": [], "sentence": "", "dashed": is_number(before), "losses": False}
+    losses = [(p["fraction"], p["loss"]) for s in stages for p in s.get("history", ()) if "loss" in p]
+    if losses:
+        unit = "nats a code" if facts.get("kind") == "text" else "mean steps"
+        told |= {"losses": True, "curve": charts.loss_chart(losses, unit)}
     if any(points for _, points in curves):
         told["curve"] = charts.learning_chart(curves, before if is_number(before) else None)
     told["rows"] = [

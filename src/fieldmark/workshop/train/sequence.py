@@ -9,12 +9,12 @@ import torch
 
 from fieldmark.errors import UsageError
 from fieldmark.field.runtime import Evaluation, compile_engine, cores
-from fieldmark.files import PARTIAL, atomic_folder, is_file, sha256, write_text
+from fieldmark.files import atomic_folder, is_file, sha256, write_text
 from fieldmark.workshop.recipe import Recipe, check, flat, load_recipe
 from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device, computes_bf16, keep_freed_memory
-from fieldmark.workshop.train.job import check_place, hold_run, recipe_text, recorded_recipe
+from fieldmark.workshop.train.job import check_place, clear_partial, hold_run, recipe_text, recorded_recipe, say_skipped
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.loop import Fit
 from fieldmark.workshop.train.loop import Progress as Fitted
@@ -34,7 +34,6 @@ LEAST_SHARE = 0.1  # of a budget that learning must have
 FINISH_S = 6.0  # export, checks, samples, report
 STAGE = "full"
 FIRST_GUESS = 1_000  # steps, which the clock soon revises
-MOST_SAID = 20
 LOOKS = 3
 
 
@@ -118,27 +117,14 @@ def _open_run(wish: Wish, recipe: Recipe, material: Material) -> Journal:
     text = "\n".join(",".join(row) for row in rows) + f"\nfingerprint,{material.fingerprint},\n"
     if is_file(file) and file.read_text(encoding="utf-8") != text:
         raise UsageError(f"{run} was begun with other data; give the same DATA, or choose another --out")
-    for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
-        _remove(left)
+    clear_partial(run)
     write_text(run / "recipe.json", recipe_text(recipe))
     write_text(file, text)
     journal = Journal(run / "log.jsonl", wish.progress, wish.begun, open_trackers(recipe.log, run, flat(recipe)))
     parts = {name: end - begin for name, (begin, end) in material.parts.items()}
     journal.write("begin", recipe=recipe.to_json(), splits=parts, skipped=len(material.skipped))
-    for skip in material.skipped[:MOST_SAID]:
-        journal.say(f"left out {skip.name}: {skip.reason}")
-    if len(material.skipped) > MOST_SAID:
-        journal.say(f"left out {len(material.skipped) - MOST_SAID:,} more; the report lists all")
+    say_skipped(journal, material.skipped)
     return journal
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _fit(wish: Wish, recipe: Recipe, material: Material, lesson: ReadingLesson, journal: Journal, bf16: bool) -> Fitted:
