@@ -17,6 +17,7 @@ OFFSET, PLACES = 5, 6  # what a generator is for
 FEWEST_WINDOWS = 4  # in a stream of text, before there are fewer streams
 VALIDATION_STREAMS, VALIDATION_STEPS = 32, 256
 VALIDATION_CODES = 65_536
+FEWEST_BATCHES = 50  # an epoch of rows: of a short table each is seen several times
 CONTEXT_WINDOWS = 4  # of rows before those that are scored
 
 
@@ -96,7 +97,7 @@ class SeriesWindows:
         self.inputs, self.targets, self.seed = inputs, targets, seed
         self.train, self.val = train, val
         self.window, self.batch = min(window, train), batch
-        self.an_epoch = max(1, train // (self.window * batch))
+        self.an_epoch = max(FEWEST_BATCHES, train // (self.window * batch))
         self.validated = val - train
 
     def windows(self, number: int) -> Windows:
