@@ -173,6 +173,14 @@ _RANGES: dict[str, tuple[float, float]] = {
     "decide.glances": (0, 2),
     "decide.sensitivity": (0, 1),
     "decide.specificity": (0, 1),
+    "sequence.hidden": (0, 4096),
+    "sequence.layers": (1, 16),
+    "sequence.embedding": (1, 4096),
+    "sequence.dropout": (0, 0.95),
+    "sequence.window": (0, 4096),
+    "sequence.batch": (0, 4096),
+    "sequence.rare": (1, 1_000_000),
+    "sequence.period": (0, 1_000_000),
     "bundle.calibration": (0, 4096),
 }
 _LEAST: dict[str, tuple[float, str]] = {  # of what is not 0, which leaves it open

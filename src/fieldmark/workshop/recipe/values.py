@@ -14,6 +14,7 @@ Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
 Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber", "quality-focal"]
 Imbalance = Literal["auto", "none", "weights", "sampling", "adjust"]
+Cell = Literal["lstm", "gru", "rnn"]
 Optimiser = Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "sgd"]
 
 
@@ -183,6 +184,30 @@ class DecideRecipe:
 
 
 @dataclass(frozen=True)
+class SequenceRecipe:
+    """The network of the task `sequence`, and how it reads.
+
+    `cell` in `layers` layers of `hidden` units (0 = 512 for text, 64 for numbers) on an `embedding` of so many
+    dimensions; `tie`: the embedding is the head's matrix as well (Press and Wolf 2017); `dropout` between the layers,
+    the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows of `window` steps at a time (0 = 64 of
+    64 for text, 32 of 64 for numbers); in text, each goes on where the one before it ended.
+    `rare`: characters beyond ASCII that occur less often are read byte by byte. `period`: rows in which numbers repeat
+    (0 = found in the training part).
+    """
+
+    cell: Cell = "lstm"
+    hidden: int = 0
+    layers: int = 1
+    embedding: int = 128
+    tie: bool = False
+    dropout: float = 0.0
+    window: int = 0
+    batch: int = 0
+    rare: int = 5
+    period: int = 0
+
+
+@dataclass(frozen=True)
 class LogRecipe:
     """Training curves for other programs, beside `log.jsonl`."""
 
@@ -215,6 +240,7 @@ class Recipe:
     regularise: RegulariseRecipe = field(default_factory=RegulariseRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     decide: DecideRecipe = field(default_factory=DecideRecipe)
+    sequence: SequenceRecipe = field(default_factory=SequenceRecipe)
     bundle: BundleRecipe = field(default_factory=BundleRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from fieldmark.data import Index
+from fieldmark.data import Index, Skipped
 from fieldmark.errors import UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.types import Preprocess
@@ -145,7 +145,7 @@ def _said(value: Any) -> str:
     return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-def _recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe) -> str:
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 
@@ -233,16 +233,12 @@ def hold_run(run: Path) -> Iterator[None]:
 def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun: float) -> Journal:
     """Write down what the run is, and open its journal. UsageError when it was begun with other data."""
     _check_same_split(run, _split_text(index))
-    write_text(run / "recipe.json", _recipe_text(recipe))
-    for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    write_text(run / "recipe.json", recipe_text(recipe))
+    clear_partial(run)
     write_text(run / "split.csv", _split_text(index))
     journal = Journal(run / "log.jsonl", progress, begun, open_trackers(recipe.log, run, flat(recipe)))
     journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
-    for skip in index.skipped[:MOST_SAID]:
-        journal.say(f"left out {skip.name}: {skip.reason}")
-    if len(index.skipped) > MOST_SAID:
-        journal.say(f"left out {len(index.skipped) - MOST_SAID:,} more; the report lists all")
+    say_skipped(journal, index.skipped)
     if index.notes:
         journal.write("annotations", notes=[[note.name, note.text] for note in index.notes])
     for note in index.notes[:MOST_SAID]:
@@ -250,6 +246,20 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun:
     if len(index.notes) > MOST_SAID:
         journal.say(f"{len(index.notes) - MOST_SAID:,} more notes on annotations; log.jsonl has them")
     return journal
+
+
+def clear_partial(run: Path) -> None:
+    """Remove what a run that was killed while it wrote has left."""
+    for left in run.glob(f".*{PARTIAL}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def say_skipped(journal: Journal, skipped: Sequence[Skipped]) -> None:
+    """The first of what was left out, and how many more."""
+    for skip in skipped[:MOST_SAID]:
+        journal.say(f"left out {skip.name}: {skip.reason}")
+    if len(skipped) > MOST_SAID:
+        journal.say(f"left out {len(skipped) - MOST_SAID:,} more; the report lists all")
 
 
 def _split_text(index: Index) -> str:

@@ -11,6 +11,7 @@ from fieldmark.field.runtime import Evaluation
 from fieldmark.field.tasks import get_task
 from fieldmark.files import atomic_folder, is_file
 from fieldmark.workshop.learn import make_learner
+from fieldmark.workshop.train import sequence
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device
 from fieldmark.workshop.train.finish import write_bundle
@@ -79,6 +80,13 @@ def train(
     begun = time.monotonic() if begun is None else begun
     budget_s = None if budget is None else seconds_of(budget)
     run = Path(out)
+    if sequence.asked(task, data, run, recipe, resume):
+        wish = sequence.Wish(
+            data, run, backbone, head, recipe, settings, device, seed, budget_s, resume, begun, progress
+        )
+        read, skipped = sequence.train_sequence(wish)
+        scores = {e.split: e.scores for e in read}
+        return Result(run, run / "bundle", sequence.TASK, time.monotonic() - begun, skipped, scores)
     if resume and not (recipe or settings or backbone or head or seed is not None) and is_file(run / "recipe.json"):
         chosen = recorded_recipe(run)
     else:
