@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .errors import DataError, UsageError, unknown_name
 
 Picture = NDArray[np.uint8]  # [H, W, 3] RGB
+MIN_TILE = 32
 MAX_SIDE = 4096  # of a network's input, in pixels: a picture of it takes 50 MB
 
 Fit = Literal["squash", "crop", "pad"]
@@ -25,12 +26,14 @@ Resample = Literal["bilinear", "bicubic", "lanczos", "box"]
 class Preprocess:
     """How an upright picture becomes the network's input; normalisation is inside the network.
 
-    `fit`: "squash" changes the aspect ratio, "crop" cuts the centre, "pad" adds grey borders.
+    `fit`: "squash" changes the aspect ratio, "crop" cuts the centre, "pad" adds grey borders. `tile`: of a larger
+    picture the network sees parts of so many pixels squared; 0 = all at once.
     """
 
     size_wh: tuple[int, int]
     fit: Fit = "squash"
     resample: Resample = "bilinear"
+    tile: int = 0
 
     def __post_init__(self) -> None:
         if self.fit not in get_args(Fit):
@@ -40,13 +43,25 @@ class Preprocess:
         if min(self.size_wh) < 1 or max(self.size_wh) > MAX_SIDE:
             width, height = self.size_wh
             raise UsageError(f"a side of the input must have 1 to {MAX_SIDE} pixels, not {width} x {height}")
+        if self.tile and not MIN_TILE <= self.tile <= MAX_SIDE:
+            raise UsageError(f"a tile must have {MIN_TILE} to {MAX_SIDE} pixels a side, or 0 for none, not {self.tile}")
 
     def to_json(self) -> dict[str, Any]:
-        return {"size_wh": list(self.size_wh), "fit": self.fit, "resample": self.resample}
+        tile = {"tile": self.tile} if self.tile else {}
+        return {"size_wh": list(self.size_wh), "fit": self.fit, "resample": self.resample, **tile}
+
+    def tiles(self, size_wh: tuple[int, int]) -> bool:
+        """Whether a picture of this size is seen in parts."""
+        return 0 < self.tile < max(size_wh)
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> "Preprocess":
-        return cls((int(facts["size_wh"][0]), int(facts["size_wh"][1])), facts["fit"], facts["resample"])
+        return cls(
+            (int(facts["size_wh"][0]), int(facts["size_wh"][1])),
+            facts["fit"],
+            facts["resample"],
+            int(facts.get("tile", 0)),
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from fieldmark.workshop.learn.losses import (
     soft_cross_entropy,
     soft_dice,
     squared_error,
+    thing_cross_entropy,
+    thing_dice,
 )
 from fieldmark.workshop.recipe import Recipe, load_recipe
 
@@ -245,6 +247,22 @@ def test_soft_dice_is_by_the_formula_for_the_classes_that_are_there(seed, n, cla
         if shares[:, c].sum() > 0
     ]
     assert float(soft_dice(*tensors(logits, shares))) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+@given(st.integers(0, 999), st.integers(1, 4), st.integers(2, 5))
+def test_the_losses_of_things_take_all_classes_but_the_first_together(seed, n, classes):
+    logits, shares = maps(seed, n, classes)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    thing, there, known = 1 - p[:, 0], shares[:, 1:].sum(1), shares.sum(1)
+    found, dice = (float(loss(*tensors(logits, shares))) for loss in (thing_cross_entropy, thing_dice))
+    if known.sum():
+        expected = -(shares[:, 0] * np.log(p[:, 0]) + there * np.log(thing)).sum() / known.sum()
+        assert found == pytest.approx(expected, rel=1e-4)
+    each = [
+        1 - (2 * (thing[i] * known[i] * there[i]).sum() + 0.5) / ((thing[i] * known[i] + there[i]).sum() + 0.5)
+        for i in range(n)
+    ]
+    assert dice == pytest.approx(np.mean(each), rel=1e-4)
 
 
 def test_losses_of_pixels_that_are_all_ignored_are_nothing():

@@ -12,6 +12,8 @@ from PIL import Image
 from fieldmark import bundle as bundles
 from fieldmark.cli import cli
 from fieldmark.errors import DataError, UsageError
+from fieldmark.field.explain import Question
+from fieldmark.field.explain.regions import explain_region
 from fieldmark.field.runtime import evaluate, load
 from fieldmark.workshop.train import train
 from tests.training import BACKBONE, bundle_bytes
@@ -149,3 +151,32 @@ def test_what_cannot_be_learned_is_said(data, tmp_path):
     bare.write_text("\n".join(rows) + "\n")
     with pytest.raises(DataError, match="no masks"):
         tiny(bare, tmp_path / "c")
+
+
+def test_large_pictures_are_learned_and_segmented_in_tiles(data, tmp_path):
+    root = tmp_path / "large"
+    root.mkdir()
+    rows = [large(root, data.parent, i) for i in range(16)]
+    with (root / "labels.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("path", "mask"), *rows])
+    run = tiny(root / "labels.csv", tmp_path / "run", "picture.tile=64", "tune.most_epochs=30", "tune.batch=4")
+    recogniser = load(run.run)
+    assert recogniser.preprocess.tile == 64
+    assert recogniser.predict(root / "0.png").mask.shape == (144, 168)
+    assert run.scores["test"]["foreground_iou"] > 0.3
+    with pytest.raises(UsageError, match="cut out"):
+        explain_region(recogniser, root / "0.png", Question())
+
+
+def large(root: Path, small: Path, number: int) -> list[str]:
+    """Nine of the small pictures side by side."""
+    names = [f"{3 * k + number % 3:03d}" for k in range(number % 8, number % 8 + 9)]
+    for ending, kind in (("", "RGB"), ("-mask", "L")):
+        canvas = Image.new(kind, (168, 144))
+        for place, name in enumerate(names):
+            file = small / f"{name}{ending}.png"
+            if file.exists():
+                with Image.open(file) as image:
+                    canvas.paste(image, (place % 3 * 56, place // 3 * 48))
+        canvas.save(root / f"{number}{ending}.png")
+    return [f"{number}.png", f"{number}-mask.png"]

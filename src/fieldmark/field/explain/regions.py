@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldmark.data.masks import BACKGROUND
-from fieldmark.errors import PictureError
+from fieldmark.errors import PictureError, UsageError
 from fieldmark.field.evaluate.classmap import decide, softmax
 from fieldmark.field.explain.evidence import Explanation, Question
 from fieldmark.field.explain.faithfulness import blurred
-from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source
+from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source, whole_image
 from fieldmark.types import Picture
 
 GRID = 12
@@ -24,7 +24,12 @@ Array = NDArray[np.float32]
 def explain_region(recogniser: Recogniser, source: Source, question: Question) -> Explanation:
     """What the class asked about, or the largest thing in the picture, rests on: evidence [G, G] is the log odds that
     its region loses, on average over its positions, when a cell of the network's input is hidden. They are odds
-    against `question.against`, or all other classes. PictureError when the picture cannot be used."""
+    against `question.against`, or all other classes. PictureError when the picture cannot be used, UsageError when it
+    is seen in tiles."""
+    if recogniser.preprocess.tiles(whole_image(source).size):
+        raise UsageError(
+            "explain looks at whole pictures, and this one is seen in tiles; cut out the part you ask about"
+        )
     picture = load_source(source, recogniser.preprocess)
     prediction = recogniser.predict(source)
     frames = [picture, *hidden(picture)]

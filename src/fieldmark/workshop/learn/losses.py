@@ -93,6 +93,23 @@ def pixel_cross_entropy(logits: Tensor, shares: Tensor, weights: Tensor | None =
     return -terms.sum() / counts.sum().clamp_min(1e-6)
 
 
+def thing_cross_entropy(logits: Tensor, shares: Tensor, gamma: float = 0.0) -> Tensor:
+    """Cross-entropy of "the first class or any other", from logits [N, L, h, w] whose class 0 is the background: the
+    probability of a thing is the sum of all others'."""
+    log_p = F.log_softmax(logits.float(), dim=1)
+    both = torch.stack([log_p[:, 0], torch.logsumexp(log_p[:, 1:], 1)], 1)
+    return pixel_cross_entropy(both, torch.stack([shares[:, 0], shares[:, 1:].sum(1)], 1), None, gamma)
+
+
+def thing_dice(logits: Tensor, shares: Tensor, smooth: float = 0.5) -> Tensor:
+    """1 - (2 sum p s + smooth) / (sum p + sum s + smooth) of all classes but the first together, in each picture, mean
+    over pictures: a small thing counts as much as a large one, and a false one where there is none as much as that."""
+    p = (1 - F.softmax(logits.float(), dim=1)[:, 0]) * shares.sum(1)
+    there = shares[:, 1:].sum(1)
+    both, sums = (x.sum((1, 2)) for x in (p * there, p + there))
+    return (1 - (2 * both + smooth) / (sums + smooth)).mean()
+
+
 def soft_dice(logits: Tensor, shares: Tensor, smooth: float = 1.0) -> Tensor:
     """1 - (2 sum p s + smooth) / (sum p + sum s + smooth) for probabilities p and shares s of a class over the batch,
     mean over the classes that are there (Milletari et al. 2016); what is ignored counts in neither."""

@@ -33,15 +33,15 @@ TINY = 1e-12
 
 
 class Segment:
-    """Cross-entropy of every position against the shares of classes in it, or "focal", with soft Dice beside it."""
+    """Cross-entropy of every position against the shares of classes in it, or "focal", with soft Dice beside it. With a
+    background, whether there is a thing and which one are two questions, as they are at prediction."""
 
     name = "segment"
     located = True
     notes: tuple[str, ...] = ()
 
     def __init__(self, classes: Sequence[str], recipe: Recipe, shares: NDArray[np.float64] | None = None) -> None:
-        self.classes, self.recipe = tuple(classes), recipe
-        self.class_weights = None if shares is None else 1 / np.sqrt(np.maximum(shares, TINY))
+        self.classes, self.recipe, self.shares = tuple(classes), recipe, shares
 
     @classmethod
     def of(cls, index: Index, recipe: Recipe) -> "Segment":
@@ -56,8 +56,8 @@ class Segment:
         unseen = sorted({name for s in index.samples for name in s.labels} - set(classes))
         if unseen:
             raise DataError(f"class {unseen[0]!r} is in no mask of the training part; add some, or take the class out")
-        weighted = recipe.loss.imbalance == "weights"
-        return cls(classes, recipe, _shares(train, classes) if weighted else None)
+        weighted = recipe.loss.imbalance in ("weights", "auto")
+        return cls(classes, recipe, _shares(train, classes) if weighted and len(classes) > 2 else None)
 
     def network(self, backbone: Backbone) -> BaseNetwork:
         return SegmentNetwork(backbone, len(self.classes), self.recipe.model.segmenter)
@@ -87,10 +87,29 @@ class Segment:
 
     def loss(self, outputs: Sequence[Tensor], encoded: Tensor) -> Tensor:
         logits, recipe = outputs[0].float(), self.recipe.loss
-        weights = None if self.class_weights is None else torch.from_numpy(self.class_weights).to(logits)
         gamma = recipe.gamma if recipe.name == "focal" else 0.0
-        loss = losses.pixel_cross_entropy(logits, encoded, weights, gamma)
+        if self.classes[0] == BACKGROUND:
+            return self._of_things(logits, encoded, gamma)
+        loss = losses.pixel_cross_entropy(logits, encoded, self._weights(logits, 0), gamma)
         return loss + recipe.dice * losses.soft_dice(logits, encoded) if recipe.dice else loss
+
+    def _of_things(self, logits: Tensor, encoded: Tensor, gamma: float) -> Tensor:
+        """Whether there is a thing, in all positions and in each picture; and which one, where there is."""
+        recipe = self.recipe.loss
+        loss = losses.thing_cross_entropy(logits, encoded, gamma)
+        if recipe.dice:
+            loss = loss + recipe.dice * losses.thing_dice(logits, encoded)
+        if len(self.classes) == 2 or not recipe.kinds:
+            return loss
+        weights = self._weights(logits, 1)
+        return loss + recipe.kinds * losses.pixel_cross_entropy(logits[:, 1:], encoded[:, 1:], weights, gamma)
+
+    def _weights(self, logits: Tensor, first: int) -> Tensor | None:
+        """What each class counts, from number `first` on."""
+        if self.shares is None:
+            return None
+        weights = 1 / np.sqrt(np.maximum(self.shares[first:], TINY))
+        return torch.from_numpy(weights / weights.mean()).to(logits)
 
     def weights(self, targets: NDArray[Any]) -> None:
         return None

@@ -28,11 +28,13 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class PictureRecipe:
-    """The network's input; `size` in pixels, 0 = by backbone."""
+    """The network's input; `size` in pixels, 0 = by backbone. `tile`: large pictures are segmented in parts of so many
+    pixels squared; 0 = all at once."""
 
     size: int = 0
     fit: Fit = "squash"
     resample: Resample = "bilinear"
+    tile: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class OptimRecipe:
 @dataclass(frozen=True)
 class LossRecipe:
     """What the later stages lower: `name` "auto" is cross-entropy for classes, that of each label ("bce") for labels,
-    the squared error for a number, cross-entropy for pixels, beside which stands `dice` times the soft Dice loss.
+    the squared error for a number, cross-entropy for pixels, beside which stand `dice` times the soft Dice loss and
+    `kinds` times that of which thing a pixel shows.
 
     `gamma`: how fast easy pictures fade in "focal"; `margin`: radians, of "arcface"; `width`: where "huber" turns
     straight. `imbalance`, of single labels: classes count alike by "weights", are drawn alike by "sampling", or their
@@ -119,6 +122,7 @@ class LossRecipe:
     margin: float = 0.3
     width: float = 1.0
     dice: float = 1.0
+    kinds: float = 0.5
     imbalance: Imbalance = "auto"
 
 

@@ -161,6 +161,8 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
     """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
     the very question are neither cropped nor smaller than at prediction."""
     augment = recipe.augment
+    if recipe.picture.tile and task != "segment":
+        raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
     if task in LOCATED:
         _check_located(recipe, task)
     if task == "regress":
@@ -191,7 +193,7 @@ def make_network(recipe: Recipe, learner: Learner) -> tuple[BaseNetwork, Preproc
     backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
     network = learner.network(backbone).eval().requires_grad_(False)
     size = (backbone.size, backbone.size)
-    return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)
+    return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample, recipe.picture.tile)
 
 
 def _check_memory(size: int) -> None:
