@@ -43,7 +43,7 @@ from fieldmark.workshop.train.windows import TextWindows
 
 ORDER = 5
 MINUTES = (5, 15)
-WINDOW, BATCH, HIDDEN, EMBEDDING = 64, 64, 512, 128
+WINDOW, BATCH, HIDDEN, EMBEDDING = 64, 32, 512, 128
 ROUNDS, STEPS, WRITTEN = 7, 12, 1_500
 
 
