@@ -23,7 +23,7 @@ from .classify import UNSURE_BELOW
 KEPT = "found"
 MOST = metrics.MOST_FOUND
 CANDIDATES = 500  # of a picture before suppression
-LEAST = 0.02  # score
+LEAST = 0.01  # score
 MOST_OVERLAP = 0.6  # of two boxes of a class that are of two things
 ALIKE = 0.8  # overlap of two boxes that say the same
 TINY = 1e-6
