@@ -28,7 +28,6 @@ from fieldmark.field.runtime.recogniser import Recogniser
 OUT = Path(__file__).parent / "out" / "segment"
 DEFAULT = {"magnetic-tile": "15m", "field-guide": "5m"}
 KEYS = ("miou", "iou", "dice", "boundary_f", "foreground_iou", "foreground_roc_auc", "pixel_accuracy", "unsure")
-ROUNDS = 3
 BATCH = 16
 
 
@@ -108,7 +107,7 @@ def core_seconds() -> float:
 
 
 def speed(run: str, most: str = "160", rounds: str = "3") -> dict[str, Any]:
-    """Pictures a second and core-milliseconds a picture of both, by turns, and the share of pixels of the same class."""
+    """Pictures a second and core-milliseconds of both, by turns, and the share of pixels of the same class."""
     recogniser = load(run)
     index = open_data(str(data.folder("magnetic_tile") / "labels.csv"))
     paths = [s.path for s in index.samples][:: max(1, len(index.samples) // int(most))]
