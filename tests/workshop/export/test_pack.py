@@ -79,7 +79,7 @@ def test_weights_are_the_whole_state():
     state = load(weights_bytes(network))
     assert set(state) == set(network.state_dict())
     assert all(torch.equal(state[k], v) for k, v in network.state_dict().items())
-    assert network.output_shapes()["logits"] == [3]
+    assert network.output_shapes((32, 32))["logits"] == [3]
 
 
 def test_versions_name_what_the_result_depends_on():

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from fieldmark.workshop.models.cut import split, trace
 from fieldmark.workshop.models.detector import Detector
 from fieldmark.workshop.recipe import Recipe, load_recipe
 from fieldmark.workshop.train import train
+from fieldmark.workshop.train.job import aspect_of, make_network
 from tests.training import BACKBONE, bundle_bytes
 
 SETTINGS = (
@@ -215,7 +217,7 @@ def test_a_detector_is_cut_and_whole_the_same_and_keeps_its_order():
         prefix, tail = split(network, cuttable, name)
         for found, wanted in zip(tail(prefix(pictures)), expected, strict=True):
             torch.testing.assert_close(found, wanted)
-    assert network.output_shapes() == {"logits": [84, 2], "boxes": [84, 4]}
+    assert network.output_shapes((64, 64)) == {"logits": [84, 2], "boxes": [84, 4]}
     assert len(tail.head()) == sum(1 for _ in network.parameters()) - sum(1 for _ in network.backbone.parameters())
 
 
@@ -239,6 +241,26 @@ def test_the_recipe_for_boxes_is_a_presets_own_with_settings_on_top():
     assert recipe.tune.stages == ("tail",)
     assert recipe.picture.fit == "squash"
     assert load_recipe("standard", (), "classify").probe.on
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fit", "expected"),
+    [
+        ([(640, 480)] * 3 + [(100, 400)], "pad", (448, 320)),
+        ([(640, 480)] * 3, "squash", (384, 384)),
+        ([(4000, 100)], "pad", (544, 256)),
+        ([], "pad", (384, 384)),
+    ],
+)
+def test_a_padded_input_has_the_shape_of_most_pictures(tmp_path, sizes, fit, expected):
+    samples = []
+    for i, size_wh in enumerate(sizes):
+        Image.new("RGB", size_wh).save(tmp_path / f"{i}.png")
+        samples.append(Sample(tmp_path / f"{i}.png", f"{i}.png"))
+    recipe = replace(load_recipe(None, (f"picture.fit={fit}", "model.weights=none"), "detect"), task="detect")
+    recipe = replace(recipe, model=replace(recipe.model, backbone=BACKBONE))
+    _, preprocess = make_network(recipe, learner(), aspect_of(samples, recipe))
+    assert preprocess.size_wh == expected
 
 
 def test_pictures_whose_boxes_are_unknown_are_left_out(data):

@@ -144,8 +144,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(data, run, tmp_path, mo
 def test_what_cannot_be_learned_is_said(data, tmp_path):
     with pytest.raises(UsageError, match="multiple of 32"):
         tiny(data, tmp_path / "a", "picture.size=72")
-    with pytest.raises(UsageError, match="loss"):
-        tiny(data, tmp_path / "b", "loss.name=arcface")
+    for setting in ("loss.name=arcface", "loss.imbalance=sampling", "picture.fit=crop"):
+        with pytest.raises(UsageError, match=setting.split("=")[0]):
+            tiny(data, tmp_path / "b", setting)
     rows = [line.rsplit(",", 1)[0] for line in data.read_text().splitlines()]
     bare = data.parent / "bare.csv"
     bare.write_text("\n".join(rows) + "\n")

@@ -14,8 +14,10 @@ def area(boxes: Boxes) -> NDArray[np.float64]:
 
 def shared_area(a: Boxes, b: Boxes) -> NDArray[np.float64]:
     """The area that each of A shares with each of B, [A, B]."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return area(np.concatenate([low, high], -1))
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    across = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
+    down = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    return np.asarray(np.maximum(across, 0) * np.maximum(down, 0))
 
 
 def overlap(a: Boxes, b: Boxes) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Drawn], scale: float = 1.0) -
     font = ImageFont.load_default(max(10, round(min(image.size) / 32)))
     for box in boxes:
         x0, y0, x1, y1 = (v * scale for v in box.xyxy)
-        pen.rectangle((x0, y0, x1, y1), outline="black", width=line + 2)
+        pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="black", width=line + 2)
         pen.rectangle((x0, y0, x1, y1), outline=box.colour, width=line)
         if box.words:
             left, top, right, bottom = pen.textbbox((x0, y0), box.words, font=font, anchor="lb")

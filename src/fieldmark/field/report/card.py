@@ -23,6 +23,11 @@ from .words import (
 NAMES_SHOWN = 12
 FEW_CLASSES = 5  # among which "one of five" says nothing
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
+_SAID = {"detect": 'prediction.extra["boxes"], prediction.unsure'}
+_ALWAYS = {
+    "classify": "It always answers with one of its classes, also for a picture that shows none of them.",
+    "detect": "Whatever looks to it like one of its classes gets a box; other things get none, or a wrong one.",
+}
 _FITS = {
     "squash": "resized whole without keeping its proportions",
     "crop": "resized and cut to its middle",
@@ -95,6 +100,8 @@ def _cell(key: str, scores: Mapping[str, Any]) -> str:
 
 
 def _sureness(facts: Mapping[str, Any]) -> str:
+    if facts.get("task") == "detect":
+        return _sure_of_boxes(facts)
     said = []
     temperature = mapping(facts.get("calibration")).get("temperature")
     if is_number(temperature):
@@ -108,8 +115,18 @@ def _sureness(facts: Mapping[str, Any]) -> str:
     return f"## How sure it is\n\n{' '.join(said)}" if said else ""
 
 
+def _sure_of_boxes(facts: Mapping[str, Any]) -> str:
+    bounds = mapping(facts.get("thresholds"))
+    return f"""## How sure it is
+
+The probability of a box is the chance that it overlaps a true one of its class by half or more, by a line on its score
+that was fitted on validation pictures. Boxes are shown from {percent(bounds.get("shown_from"), 0)} on, where F1 was
+best there. A picture is marked “unsure” where a shown box is below {percent(bounds.get("unsure_below"), 0)}."""
+
+
 def _use(facts: Mapping[str, Any]) -> str:
-    return """## How to use it
+    said = _SAID.get(str(facts.get("task")), "prediction.label, prediction.labels[0].probability, prediction.unsure")
+    return f"""## How to use it
 
 ```
 fieldmark predict BUNDLE photo.jpg
@@ -120,7 +137,7 @@ import fieldmark
 
 recogniser = fieldmark.load("BUNDLE")
 prediction = recogniser.predict("photo.jpg")
-print(prediction.label, prediction.labels[0].probability, prediction.unsure)
+print({said})
 ```
 
 `BUNDLE` is this folder, the run that holds it, or either zipped. `model.onnx` also runs in any ONNX runtime."""
@@ -168,11 +185,12 @@ def _short(part: Mapping[str, Any]) -> str:
 
 
 def _limits(facts: Mapping[str, Any]) -> str:
-    return """## Limits
+    always = _ALWAYS.get(str(facts.get("task")), _ALWAYS["classify"])
+    return f"""## Limits
 
 - Tested on this data only. Pictures unlike it (other cameras, places, seasons, kinds) may be recognised wrongly,
   and with confidence.
-- It always answers with one of its classes, also for a picture that shows none of them.
+- {always}
 - The scores are averages: single classes can be much worse; `bundle.json` has each of them.
 - `calibration.npz` holds up to 512 training and validation pictures at model size. If the pictures are private, do not
   hand the bundle out."""

@@ -35,6 +35,7 @@ def check_facts(facts: Mapping[str, Any]) -> None:
     outputs = facts["outputs"]
     if not isinstance(outputs, (Mapping, list)) or not all(isinstance(name, str) for name in outputs):
         raise ValueError("outputs must name the network's outputs")
+    _check_fit(facts)
     _check_data(_mapping(facts, "data"))
 
 
@@ -88,6 +89,11 @@ def _check_preprocess(facts: Mapping[str, Any]) -> None:
             raise ValueError("size_wh must be two whole numbers")
     if sizes[1] is not None and sizes[0] != sizes[1]:
         raise ValueError("preprocess and input name different sizes")
+
+
+def _check_fit(facts: Mapping[str, Any]) -> None:
+    if facts["task"] == "segment" and _mapping(facts, "preprocess").get("fit") == "crop":
+        raise ValueError("fit must not be crop where every pixel is asked for")
 
 
 def _check_data(data: Mapping[str, Any]) -> None:

@@ -86,6 +86,11 @@ class Task(Protocol):
     @property
     def located(self) -> bool: ...
 
+    @property
+    def least_alike(self) -> float:
+        """Of decisions at a lower precision, the share that must be float32's for it to be used."""
+        ...
+
     def select(self, index: Index) -> Index:
         """The samples whose truth is of this kind, the others left out and listed; DataError where none is."""
         ...
@@ -130,6 +135,7 @@ class OnLogits:
 
     outputs: tuple[str, ...] = ("logits",)
     located = False
+    least_alike = 0.995  # when near ties are answered in float32
 
     def select(self, index: Index) -> Index:
         return index

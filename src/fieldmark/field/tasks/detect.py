@@ -22,7 +22,7 @@ from .classify import UNSURE_BELOW
 
 KEPT = "found"
 MOST = metrics.MOST_FOUND
-CANDIDATES = 600  # of a picture before suppression
+CANDIDATES = 500  # of a picture before suppression
 LEAST = 0.01  # score
 MOST_OVERLAP = 0.6  # of two boxes of a class that are of two things
 ALIKE = 0.8  # overlap of two boxes that say the same
@@ -40,6 +40,7 @@ class Detect:
     headline = "map50"
     fewest_classes = 1
     located = True
+    least_alike = 0.97  # a box whose chance is at the threshold may be shown or not
 
     def columns(self, facts: TaskFacts) -> tuple[str, ...]:
         return ()  # a table of boxes has rows of its own
@@ -151,15 +152,14 @@ def found_boxes(
 ) -> NDArray[np.float32]:
     """The best boxes of one picture, [M, 6], of logits [P, L] and boxes [P, 4] in the view; each position may name any
     number of classes."""
-    scores = sigmoid(np.asarray(logits, np.float64))
-    flat = scores.ravel()
-    order = np.argsort(-flat, kind="stable")[:CANDIDATES]
-    order = order[flat[order] >= LEAST]
-    places, classes = order // scores.shape[1], order % scores.shape[1]
-    placed = geometry.boxes_back(boxes[places])
-    kept = suppress(placed, flat[order], classes, MOST_OVERLAP)[:most]
+    flat = np.asarray(logits, np.float64).ravel()
+    order = np.flatnonzero(flat >= np.log(LEAST / (1 - LEAST)))
+    order = order[np.argsort(-flat[order], kind="stable")[:CANDIDATES]]
+    places, classes = order // logits.shape[1], order % logits.shape[1]
+    scores, placed = sigmoid(flat[order]), geometry.boxes_back(boxes[places])
+    kept = suppress(placed, scores, classes, MOST_OVERLAP)[:most]
     found = np.zeros((most, 6), np.float32)
-    found[: len(kept)] = np.column_stack([placed[kept], flat[order][kept], classes[kept]])
+    found[: len(kept)] = np.column_stack([placed[kept], scores[kept], classes[kept]])
     return found
 
 

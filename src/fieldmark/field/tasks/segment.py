@@ -32,6 +32,7 @@ class Segment:
     headline = "miou"
     fewest_classes = 2
     located = True
+    least_alike = 0.995  # of positions
 
     def columns(self, facts: TaskFacts) -> tuple[str, ...]:
         return ("shares", "mask")
@@ -131,7 +132,8 @@ def _background(facts: TaskFacts) -> bool:
 def _covered(geometry: Geometry, grid_hw: Sequence[int]) -> Box:
     """The part of a grid over the view that the whole picture covers, xyxy in positions."""
     corners = geometry.boxes(np.array([[0.0, 0.0, *geometry.size_wh]]))[0].reshape(2, 2)
-    scaled = corners * np.array([grid_hw[1], grid_hw[0]]) / geometry.view_wh
+    grid_wh = np.array([grid_hw[1], grid_hw[0]], np.float64)
+    scaled = np.clip(corners * grid_wh / geometry.view_wh, 0, grid_wh)
     left, top, right, bottom = (float(v) for v in scaled.ravel())
     return left, top, right, bottom
 

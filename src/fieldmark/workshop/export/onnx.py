@@ -27,7 +27,6 @@ STDOUT = 1
 OPSET = 18
 EXPORTERS = ("trace", "dynamo")
 MAX_F32_DIFFERENCE = 1e-4
-MIN_AGREEMENT = 0.995
 TORCH_PICTURES = 16
 RECHECK_NOISE = 1.5  # near tie: closer than this many root-mean-square errors of the margin
 STRUCTURE_EXPONENT = 0.75  # while exporting: an exponent of 1 or 0.5 would be folded away and could not be set later
@@ -194,7 +193,7 @@ class Parity:
 
     `f32_difference`: largest difference of a float32 output, relative to its largest absolute value. `agreement`:
     share of decisions at `precision` that are float32's, near ties (closer than `recheck_margin`) looked at again.
-    `rechecked`: share of those.
+    `rechecked`: share of those. `least`: the agreement from which that precision is used.
     """
 
     pictures: int
@@ -203,11 +202,12 @@ class Parity:
     agreement: float
     recheck_margin: float
     rechecked: float
+    least: float = OnLogits.least_alike
 
     @property
     def holds(self) -> bool:
         """Whether the default precision may be used."""
-        return self.agreement >= MIN_AGREEMENT
+        return self.agreement >= self.least
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -231,7 +231,7 @@ def check_parity(
     if difference > MAX_F32_DIFFERENCE:
         raise FieldmarkError(f"ONNX and torch disagree by {difference:.1e} of the largest output; please report this")
     if not len(pictures):
-        return Parity(0, difference, fast.precision, 1.0, 0.0, 0.0)
+        return Parity(0, difference, fast.precision, 1.0, 0.0, 0.0, task.least_alike)
     alike = task.alike(exactly, fastly, facts)
     margin, close = 0.0, np.zeros(len(pictures), bool)
     if isinstance(task, OnLogits):
@@ -240,7 +240,8 @@ def check_parity(
         margin = max(RECHECK_NOISE * noise, 1.1 * float(gaps[alike < 1].max(initial=0.0)))
         close = gaps < margin
     agreement = float(np.where(close, 1.0, alike).mean())
-    return Parity(len(pictures), difference, fast.precision, agreement, margin, float(close.mean()))
+    rechecked = float(close.mean())
+    return Parity(len(pictures), difference, fast.precision, agreement, margin, rechecked, task.least_alike)
 
 
 def _difference(found: NDArray[np.floating], expected: NDArray[np.floating]) -> float:

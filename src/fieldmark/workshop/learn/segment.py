@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fieldmark.data.index import Index, class_names
 from fieldmark.data.masks import BACKGROUND, IGNORE, load_mask
-from fieldmark.errors import DataError
+from fieldmark.errors import DataError, UsageError
 from fieldmark.field.evaluate.classmap import class_map, softmax
 from fieldmark.field.evaluate.segmentation import iou, measure
 from fieldmark.geometry import Geometry, plain
@@ -45,7 +45,9 @@ class Segment:
 
     @classmethod
     def of(cls, index: Index, recipe: Recipe) -> "Segment":
-        """For this data; DataError when its training part has no two classes, or lacks one that other parts have."""
+        """For this data; DataError when its training part has no two classes, or lacks one that other parts have.
+        UsageError for what a recipe may ask of single labels alone."""
+        _check(recipe)
         train = index.part("train")
         if not train:
             raise DataError("the training part is empty; move pictures into it")
@@ -149,6 +151,13 @@ class Segment:
             "calibration": {"temperature": best},
             "thresholds": {"unsure_below": self.recipe.decide.unsure_below},
         }
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.picture.fit == "crop":
+        raise UsageError("picture.fit=crop leaves pixels without an answer; take squash or pad for --task segment")
+    if recipe.loss.imbalance in ("sampling", "adjust"):
+        raise UsageError(f"loss.imbalance={recipe.loss.imbalance} is for single labels; take weights or none")
 
 
 def seen(numbers: NDArray[np.uint8], view: Geometry) -> NDArray[np.uint8]:

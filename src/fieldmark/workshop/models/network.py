@@ -102,11 +102,10 @@ class BaseNetwork(nn.Module):
         """What a bundle says of its head."""
         return {"kind": "linear"}
 
-    def output_shapes(self) -> dict[str, list[int]]:
-        """Shape of each output for one picture, after the batch axis."""
-        side = self.backbone.size
+    def output_shapes(self, size_wh: tuple[int, int]) -> dict[str, list[int]]:
+        """Shape of each output for one picture of this size, after the batch axis."""
         with torch.inference_mode():
-            found = self.eval()(torch.zeros(1, side, side, 3, dtype=torch.uint8))
+            found = self.eval()(torch.zeros(1, size_wh[1], size_wh[0], 3, dtype=torch.uint8))
         return {name: list(values.shape[1:]) for name, values in zip(self.outputs, found, strict=True)}
 
 

@@ -49,10 +49,12 @@ class Costs:
         return self.view() * (1 - PREFIX_SAVES * self.after[cut] / self.whole)
 
 
-def profile(cuttable: Cuttable, size: int, engine: float, autocast: bool, network: BaseNetwork | None = None) -> Costs:
+def profile(
+    cuttable: Cuttable, size_wh: tuple[int, int], engine: float, autocast: bool, network: BaseNetwork | None = None
+) -> Costs:
     """Time every block in torch on the CPU, twice, and count its multiplications, and what reads the features where
     that is costly: in `network`; `engine` is passed through."""
-    x = torch.randn(PROFILE_PICTURES, 3, size, size).to(memory_format=torch.channels_last)
+    x = torch.randn(PROFILE_PICTURES, 3, size_wh[1], size_wh[0]).to(memory_format=torch.channels_last)
     runner = _Clock(fx.GraphModule(cuttable.root, cuttable.graph))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, autocast):
         runner.run(x)  # the first time sets up

@@ -160,7 +160,7 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
         "coarse": index.coarse_of or None,
         "preprocess": job.preprocess.to_json(),
         "input": {"name": "pictures", "dtype": "uint8", "layout": "NHWC", "size_wh": [width, height]},
-        "outputs": job.network.output_shapes(),
+        "outputs": job.network.output_shapes(job.preprocess.size_wh),
         "backbone": {
             "name": backbone.name,
             "weights": backbone.source,

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from typing import Any
 import torch
 
 from fieldmark.data import Index, Skipped
-from fieldmark.errors import UsageError, unknown_name
+from fieldmark.data.frame import read_frame
+from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
-from fieldmark.types import Preprocess
+from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import LEARNERS, Learner
 from fieldmark.workshop.models import BaseNetwork, create_backbone
 from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
-from fieldmark.workshop.train.augment import PLAIN, view_side
+from fieldmark.workshop.train.augment import PLAIN, SIDE_STEP, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
@@ -30,6 +32,7 @@ TASK_OF_KIND = {"target": "regress", "boxes": "detect", "mask": "segment"}
 CROP = 0.35  # the smallest part of a picture that a view keeps, where the recipe leaves it open
 LOCK = ".lock"
 MOST_SAID = 20
+MEASURED, WIDEST = 200, 2.0  # pictures whose shape is looked at, and the largest ratio of sides of an input
 MOST_DIFFERENCES = 3
 ENGINE_BYTES_A_PIXEL = 1_000  # of the input, with the pictures that are computed at a time
 
@@ -66,10 +69,10 @@ class Job:
 
     def preprocess_at(self, done: float) -> Preprocess:
         """How views are made when so much of the training (0..1) is done."""
-        side = self.network.backbone.size
-        wanted = view_side(side, self.augment, min(1.0, done))
-        side = wanted if self.scalable else side
-        return replace(self.preprocess, size_wh=(side, side))
+        if not self.scalable:
+            return self.preprocess
+        width, height = (view_side(side, self.augment, min(1.0, done)) for side in self.preprocess.size_wh)
+        return replace(self.preprocess, size_wh=(width, height))
 
     @cached_property
     def scalable(self) -> bool:
@@ -187,13 +190,32 @@ def _check_located(recipe: Recipe, task: str) -> None:
             raise UsageError(f"{key} is not for --task {task}, whose truth lies somewhere in the picture; leave it out")
 
 
-def make_network(recipe: Recipe, learner: Learner) -> tuple[BaseNetwork, Preprocess]:
+def make_network(recipe: Recipe, learner: Learner, aspect: float = 1.0) -> tuple[BaseNetwork, Preprocess]:
+    """The untrained network, and how its input is made: of the backbone's size, in a shape of this ratio of width to
+    height."""
     _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
     backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
     network = learner.network(backbone).eval().requires_grad_(False)
-    size = (backbone.size, backbone.size)
-    return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample, recipe.picture.tile)
+    size_wh = (backbone.size, backbone.size)
+    if aspect != 1:
+        width, height = (max(1, round(backbone.size * f / SIDE_STEP)) for f in (aspect**0.5, aspect**-0.5))
+        size_wh = SIDE_STEP * width, SIDE_STEP * height
+    picture = recipe.picture
+    return network, Preprocess(size_wh, picture.fit, picture.resample, picture.tile)
+
+
+def aspect_of(samples: Sequence[Sample], recipe: Recipe) -> float:
+    """The ratio of width to height that an input should have: where pictures are padded, that of most of them, so that
+    little of it is grey."""
+    if recipe.task not in LOCATED or recipe.picture.fit != "pad" or recipe.picture.tile:
+        return 1.0
+    ratios = []
+    for sample in samples[:: max(1, len(samples) // MEASURED)]:
+        with contextlib.suppress(PictureError):  # reported where it is used for training
+            width, height = read_frame(sample.path).size_wh
+            ratios.append(width / height)
+    return min(WIDEST, max(1 / WIDEST, statistics.median(ratios))) if ratios else 1.0
 
 
 def _check_memory(size: int) -> None:

@@ -1,5 +1,6 @@
 """Makes the plan of a run from its budget and from speeds measured in the first seconds, and revises it."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -111,14 +112,14 @@ class Planner:
 
     def _costs(self, engine_cost: float, cuttable: Cuttable | None, bf16: bool) -> Costs:
         if cuttable is not None and cuttable.names and self.job.device.type == "cpu":
-            return profile(cuttable, self.job.network.backbone.size, engine_cost, bf16, self.job.network)
+            return profile(cuttable, self.job.preprocess.size_wh, engine_cost, bf16, self.job.network)
         whole = GUESSED_GPU_COST if self.job.device.type == "cuda" else 3 * engine_cost
         return Costs(engine_cost, whole)
 
     def _area(self) -> float:
         """Of augmented views on average, as a share of the plain picture's."""
-        sides = [self.job.preprocess_at(done).size_wh[0] for done in (0.0, 0.5, 1.0)]
-        return sum(side**2 for side in sides) / len(sides) / self.job.preprocess.size_wh[0] ** 2
+        areas = [math.prod(self.job.preprocess_at(done).size_wh) for done in (0.0, 0.5, 1.0)]
+        return sum(areas) / len(areas) / math.prod(self.job.preprocess.size_wh)
 
     def _probe_views(self) -> int:
         return probe.number_of_views(self.job.recipe, self.counts.train) if self.job.recipe.probe.on else 0

@@ -123,7 +123,7 @@ class FreshRows:
     """Rows of a frozen prefix for pictures that are read as they are needed: nothing is kept, nothing repeats."""
 
     def __init__(
-        self, pictures: "Pictures", engine_for: Callable[[int], Engine], output: str, dtype: torch.dtype
+        self, pictures: "Pictures", engine_for: Callable[[tuple[int, int]], Engine], output: str, dtype: torch.dtype
     ) -> None:
         self.pictures, self.engine_for, self.output, self.dtype = pictures, engine_for, output, dtype
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="fieldmark")
@@ -144,7 +144,7 @@ class FreshRows:
         return self._rows(self.pictures.plain(places))
 
     def _rows(self, shown: Shown) -> Shown:
-        engine = self.engine_for(shown.preprocess.size_wh[0])
+        engine = self.engine_for(shown.preprocess.size_wh)
         parts = [p.numpy() for p in torch.split(shown.rows, engine.micro_batch)] if len(shown.places) else []
         found = list(self._pool.map(lambda part: engine.run(part, (self.output,))[self.output], parts))
         rows = torch.from_numpy(np.concatenate(found)).to(self.dtype) if found else torch.zeros(0)

@@ -17,6 +17,7 @@ from fieldmark.workshop.train.device import choose_device
 from fieldmark.workshop.train.finish import write_bundle
 from fieldmark.workshop.train.job import (
     Job,
+    aspect_of,
     check_place,
     for_task,
     hold_run,
@@ -103,7 +104,7 @@ def train(
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
     learner = make_learner(index, chosen)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, learner)
+    network, preprocess = make_network(chosen, learner, aspect_of(index.part("train"), chosen))
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)

@@ -60,7 +60,7 @@ class Stages:
         self.usable = probe.readable([s for s in job.index.samples if s.split != "test"], job.journal)
         self.identity = sha256(repr([job.recipe, self.usable.keys, fingerprint(self.usable.samples)]).encode())
         self.caches: dict[str, list[tuple[FeatureCache, Preprocess]]] = {}  # rows by cut, one a view, and how
-        self.engines: dict[tuple[str, int], Engine] = {}  # by cut and side
+        self.engines: dict[tuple[str, tuple[int, int]], Engine] = {}  # by cut and size
         self.fitted: probe.Fitted | None = None
         self.onnx, self.settled = b"", dict[str, Any]()
 
@@ -131,13 +131,13 @@ class Stages:
             return TorchEngine(part, outputs, self.job.device)
         return compile_engine(onnx, self.recipe.bundle.precision)
 
-    def _engine_at(self, name: str, side: int, part: torch.nn.Module, outputs: Sequence[str]) -> Engine:
-        """The engine of a part of the network, called `name`, for pictures of this side; made once."""
-        if (name, side) not in self.engines:
-            with self.job.journal.step(f"network {name} to ONNX at {side} px"):
-                onnx = export_onnx(self.network, (side, side), part=part, outputs=outputs)
-                self.engines[name, side] = self._engine(part, outputs, onnx)
-        return self.engines[name, side]
+    def _engine_at(self, name: str, size_wh: tuple[int, int], part: torch.nn.Module, outputs: Sequence[str]) -> Engine:
+        """The engine of a part of the network, called `name`, for pictures of this size; made once."""
+        if (name, size_wh) not in self.engines:
+            with self.job.journal.step(f"network {name} to ONNX at {size_wh[0]} x {size_wh[1]}"):
+                onnx = export_onnx(self.network, size_wh, part=part, outputs=outputs)
+                self.engines[name, size_wh] = self._engine(part, outputs, onnx)
+        return self.engines[name, size_wh]
 
     def _probe(self, engine: Engine) -> None:
         """Fit the linear head and put it into the network and its ONNX form; keep the rows at the tail's cut."""
@@ -151,12 +151,12 @@ class Stages:
             part = Whole(*split(network, self.cuttable, cut)).eval()
             name, outputs = f"with {cut}", [*network.outputs, ROWS]
         else:
-            self.engines[name, job.preprocess.size_wh[0]] = engine
+            self.engines[name, job.preprocess.size_wh] = engine
         views = max([plan.probe_views, *(s.views for s in plan.stages)])
 
         def look(number: int) -> tuple[Engine, Preprocess]:
             preprocess = job.preprocess_of(number, views)
-            return self._engine_at(name, preprocess.size_wh[0], part, outputs), preprocess
+            return self._engine_at(name, preprocess.size_wh, part, outputs), preprocess
 
         self.fitted = probe.fit(self.usable, learner, network, look, self.recipe, job.journal, plan.probe_views, cut)
         if cut is not None:
@@ -220,12 +220,12 @@ class Stages:
             )
             if stage.cut == PICTURES:
                 return fresh
-            return FreshRows(fresh, lambda side: self._prefix_engine(stage.cut, side, prefix), ROWS, dtype)
+            return FreshRows(fresh, lambda size_wh: self._prefix_engine(stage.cut, size_wh, prefix), ROWS, dtype)
         kept = self._fill_views(stage, prefix)[: stage.views]
         return KeptRows([c for c, _ in kept], [made for _, made in kept], usable.keys, self.recipe.seed, dtype)
 
-    def _prefix_engine(self, cut: str, side: int, prefix: torch.nn.Module) -> Engine:
-        return self._engine_at(f"up to {cut}", side, _Named(prefix).eval(), (ROWS,))
+    def _prefix_engine(self, cut: str, size_wh: tuple[int, int], prefix: torch.nn.Module) -> Engine:
+        return self._engine_at(f"up to {cut}", size_wh, _Named(prefix).eval(), (ROWS,))
 
     def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, Preprocess]]:
         """Rows of all views at the stage's cut, those that are not kept yet by the prefix alone; plain ones of all
@@ -235,7 +235,7 @@ class Stages:
         weights = probe.weights_digest(self.network)
         for number in range(len(caches), stage.views):
             preprocess = job.preprocess_of(number, stage.views)
-            engine = self._prefix_engine(stage.cut, preprocess.size_wh[0], prefix)
+            engine = self._prefix_engine(stage.cut, preprocess.size_wh, prefix)
             key = probe.extractor_key(self.network, engine, preprocess, weights)
             pairs = zip(usable.keys, usable.samples, strict=True)
             wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
