@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fieldmark.field.runtime import cores
 from fieldmark.workshop.learn.sequence import Task
-from fieldmark.workshop.models.recurrent import Recurrent, States
+from fieldmark.workshop.models.recurrent import Recurrent
 from fieldmark.workshop.train.windows import Source, Windows
 
 FEWEST_A_PART = 16  # sequences: fewer make products of matrices slow
@@ -105,25 +106,29 @@ class ReadingLesson:
         return [mask.to(self.device) for mask in drawn]
 
     def score(self) -> dict[str, float] | None:
-        scores = self._validate()
+        if not self.source.validated:
+            return None
+        self.network.eval()
+        scores = np.concatenate(list(self.pool.map(self._scores_of_part, range(self.parts))))
+        self.network.train()
         if not scores.size:
             return None
         mean = float(scores.mean())
         return {"score": -mean, "error": float(scores.std() / math.sqrt(scores.size)), "loss": mean}
 
-    def _validate(self) -> Any:
-        """The task's scores of each position of the validation part, [positions]."""
-        self.network.eval()
-        found = [np.zeros(0, np.float32)]
-        states: States = ()
+    def _scores_of_part(self, part: int) -> NDArray[np.float32]:
+        """The task's scores of each position of some sequences of the validation part, [positions]."""
+        found, states = [np.zeros(0, np.float32)], self.network.begin(0)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.autocast):
-            for inputs, targets, fresh in self.source.validation():
-                states = self.network.begin(inputs.shape[1]) if fresh else states
-                outputs, *after = self.network(inputs.to(self.device), *states)
+            for windows in self.source.validation():
+                inputs, targets = (x[:, part :: self.parts].to(self.device) for x in windows[:2])
+                if not inputs.shape[1]:
+                    break
+                states = self.network.begin(inputs.shape[1]) if windows.fresh else states
+                outputs, *after = self.network(inputs, *states)
                 states = tuple(after)
-                each = self.task.scores(outputs, targets.to(self.device)).float().cpu().numpy()
+                each = self.task.scores(outputs, targets).float().cpu().numpy()
                 found.append(each[np.isfinite(each)])
-        self.network.train()
         return np.concatenate(found)
 
 

@@ -70,7 +70,8 @@ def train(
     begun: float | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Learn what DATA tells of its pictures; the bundle is in `out`/bundle.
+    """Learn what DATA tells of its pictures, or what comes next in it (the task `sequence`); the bundle is in
+    `out`/bundle.
 
     `settings` are `key=value` on top of the recipe. `budget` is a time ("90s", "5m", "2h", or seconds) at whose end
     the best bundle that it allows is on disk; its clock begins now, or at `begun` of time.monotonic().
