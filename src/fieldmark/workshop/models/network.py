@@ -3,7 +3,9 @@
 N pictures, K attention maps, F features, h x w positions, D = K * F, L classes.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fieldmark.workshop.models.attention import Average, Pooling
@@ -41,6 +43,11 @@ class Network(nn.Module):
         self.power = Power()
         self.dropout = nn.Dropout(0.0)
         self.head = nn.Linear(backbone.n_features * self.attention.n_maps, n_classes)
+
+    def set_statistics(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
+        """Normalise pictures by these statistics [3] of values of 0 to 255."""
+        self.mean.copy_(torch.from_numpy(mean).view(1, 3, 1, 1))
+        self.std.copy_(torch.from_numpy(std).view(1, 3, 1, 1))
 
     def set_pooling(self, pooling: Pooling) -> None:
         """Read the features by another head; the classifier after it begins anew, with zeros."""

@@ -32,7 +32,7 @@ def thorough() -> Recipe:
     `fieldmark train field-guide --out run --recipe thorough --budget 6m`: 91 % on the ten drawn species; meant for
     hours, or a GPU.
     """
-    return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60))
+    return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60.0))
 
 
 def scratch() -> Recipe:
@@ -45,8 +45,10 @@ def scratch() -> Recipe:
     probe = ProbeRecipe(on=False)
     regularise = replace(Recipe().regularise, fixed_norms=False)
     optim = replace(Recipe().optim, layer_decay=1.0)
-    tune = TuneRecipe(stages=("full",), most_epochs=100, batch=64)
-    return replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim, regularise=regularise)
+    tune = TuneRecipe(stages=("full",), most_epochs=100.0, batch=0)
+    augment = replace(Recipe().augment, crop=0.0, mixup=-1.0)
+    recipe = replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim)
+    return replace(recipe, augment=augment, regularise=regularise)
 
 
 PRESETS: dict[str, Callable[[], Recipe]] = {

@@ -148,10 +148,11 @@ def check_task(index: Index) -> None:
     _ = index.coarse_of  # DataError now, not when all is learned
 
 
-def make_network(recipe: Recipe, n_classes: int) -> tuple[Network, Preprocess]:
+def make_network(recipe: Recipe, n_classes: int, pictures: int = 0) -> tuple[Network, Preprocess]:
+    """The network and how pictures, of sides of `pictures` pixels where that is known, become its input."""
     _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
-    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
+    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size, pictures)
     network = Network(backbone, n_classes).eval().requires_grad_(False)
     size = (backbone.size, backbone.size)
     return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)

@@ -25,6 +25,7 @@ from fieldmark.workshop.train.job import (
 )
 from fieldmark.workshop.train.journal import Progress, silent
 from fieldmark.workshop.train.plan import seconds_of
+from fieldmark.workshop.train.small import settle, side_of
 from fieldmark.workshop.train.stages import Stages
 
 
@@ -89,11 +90,14 @@ def train(
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
     classes = check_classes(index)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, len(classes))
+    network, preprocess = make_network(chosen, len(classes), side_of(index.samples))
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)
-        job = Job(chosen, index, classes, network, preprocess, target, run, journal, begun, budget_s)
+        if network.backbone.form:
+            journal.say(f"form of {network.backbone.name} for {preprocess.size_wh[0]} px: {network.backbone.form}")
+        settled = settle(chosen, preprocess.size_wh[0], len(index.part("train")))
+        job = Job(settled, index, classes, network, preprocess, target, run, journal, begun, budget_s)
         evaluations, skipped = _work(job)
         seconds = time.monotonic() - begun
         scores = {e.split: e.scores for e in evaluations}
