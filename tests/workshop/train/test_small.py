@@ -49,7 +49,7 @@ def test_the_largest_side_is_found_whatever_cannot_be_read(tmp_path):
     assert small.side_of([Sample(tmp_path / "none.png", "none.png")]) == 0
 
 
-@pytest.mark.parametrize(("n", "batch"), [(1, 32), (1437, 32), (4_000, 64), (10_000, 128), (60_000, 256), (10**6, 256)])
+@pytest.mark.parametrize(("n", "batch"), [(1, 32), (1437, 32), (4_000, 64), (10_000, 128), (60_000, 128), (10**6, 128)])
 def test_the_batch_follows_the_number_of_pictures(n, batch):
     assert small.batch_of(n) == batch
 
@@ -57,8 +57,8 @@ def test_the_batch_follows_the_number_of_pictures(n, batch):
 def test_what_the_recipe_leaves_open_is_settled_by_size_and_what_it_says_stays():
     scratch = load_recipe("scratch")
     found = small.settle(scratch, 28, 60_000)
-    assert (found.tune.batch, found.augment.crop, found.augment.mixup) == (256, 0.7, 0.0)
-    assert found.optim.rate == pytest.approx(3 * 1e-3 * 8**0.5)
+    assert (found.tune.batch, found.augment.crop, found.augment.mixup) == (128, 0.7, 0.0)
+    assert found.optim.rate == pytest.approx(3 * 1e-3 * 4**0.5)
     large = small.settle(scratch, 96, 60_000)
     assert (large.tune.batch, large.augment.crop, large.augment.mixup, large.optim.rate) == (64, 0.35, 1.0, 0.0)
     said = load_recipe("scratch", ["tune.batch=50", "augment.crop=0.5", "augment.mixup=0.25", "optim.rate=0.001"])

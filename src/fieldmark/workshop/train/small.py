@@ -51,8 +51,8 @@ def side_of(samples: Sequence[Sample]) -> int:
 
 
 def batch_of(n_train: int) -> int:
-    """Of small pictures, so many to a batch: a power of two, about 60 batches an epoch, 32 to 256."""
-    return int(min(256, max(32, 2 ** round(math.log2(max(1, n_train) / 60)))))
+    """Of small pictures, so many to a batch: a power of two, about 60 batches an epoch, 32 to 128."""
+    return int(min(128, max(32, 2 ** round(math.log2(max(1, n_train) / 60)))))
 
 
 def settle(recipe: Recipe, side: int, n_train: int) -> Recipe:
