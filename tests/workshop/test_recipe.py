@@ -79,6 +79,7 @@ def test_an_unknown_key_or_value_is_refused_and_says_what_is_right(setting, says
         "probe.shrinkage=1.5",
         "probe.power=0",
         "augment.crop=0.001",
+        "tune.batch=1",
         "decide.unsure_below=2",
         "seed=-1",
         f"seed={2**63}",

@@ -45,8 +45,10 @@ def scratch() -> Recipe:
     probe = ProbeRecipe(on=False)
     regularise = replace(Recipe().regularise, fixed_norms=False)
     optim = replace(Recipe().optim, layer_decay=1.0)
-    tune = TuneRecipe(stages=("full",), most_epochs=100.0, batch=64)
-    return replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim, regularise=regularise)
+    tune = TuneRecipe(stages=("full",), most_epochs=100.0, batch=0)
+    augment = replace(Recipe().augment, mixup=-1.0)
+    recipe = replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim)
+    return replace(recipe, augment=augment, regularise=regularise)
 
 
 def sequence() -> Recipe:

@@ -23,13 +23,12 @@ from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import LEARNERS, Learner
 from fieldmark.workshop.models import BaseNetwork, create_backbone
 from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.recipe.tasks import for_task
 from fieldmark.workshop.train.augment import PLAIN, SIDE_STEP, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
 TASKS = ("auto", *LEARNERS)
-TASK_OF_KIND = {"target": "regress", "boxes": "detect", "mask": "segment"}
-CROP = 0.35  # the smallest part of a picture that a view keeps, where the recipe leaves it open
 LOCK = ".lock"
 MOST_SAID = 20
 MEASURED, WIDEST = 200, 2.0  # pictures whose shape is looked at, and the largest ratio of sides of an input
@@ -152,50 +151,14 @@ def recipe_text(recipe: Recipe) -> str:
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 
-def task_of(index: Index) -> str:
-    """The task that the data speaks for."""
-    if index.kind in TASK_OF_KIND:
-        return TASK_OF_KIND[index.kind]
-    several = any(len(s.labels) != 1 for s in index.samples)
-    return "multilabel" if index.kind == "labels" and several else "classify"
-
-
-def for_task(recipe: Recipe, task: str) -> Recipe:
-    """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
-    the very question are neither cropped nor smaller than at prediction."""
-    augment = recipe.augment
-    if recipe.picture.tile and task != "segment":
-        raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
-    if task in LOCATED:
-        _check_located(recipe, task)
-    if task == "regress":
-        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
-        if recipe.decide.glances != 1:
-            raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
-    return replace(recipe, task=task, augment=replace(augment, crop=augment.crop or CROP))
-
-
-def _check_located(recipe: Recipe, task: str) -> None:
-    """UsageError for what needs one row of truth a picture."""
-    refused = {
-        "probe.on": recipe.probe.on,
-        "decide.glances": recipe.decide.glances != 1,
-        "model.head": recipe.model.head != "average",
-        "augment.mixup": recipe.augment.mixup,
-        "augment.cutmix": recipe.augment.cutmix,
-        "augment.policy": recipe.augment.policy != "none",
-    }
-    for key, given in refused.items():
-        if given:
-            raise UsageError(f"{key} is not for --task {task}, whose truth lies somewhere in the picture; leave it out")
-
-
-def make_network(recipe: Recipe, learner: Learner, aspect: float = 1.0) -> tuple[BaseNetwork, Preprocess]:
-    """The untrained network, and how its input is made: of the backbone's size, in a shape of this ratio of width to
-    height."""
+def make_network(
+    recipe: Recipe, learner: Learner, aspect: float = 1.0, pictures: int = 0
+) -> tuple[BaseNetwork, Preprocess]:
+    """The untrained network, and how pictures, of sides of `pictures` pixels where that is known, become its input: of
+    the backbone's size, in a shape of this ratio of width to height."""
     _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
-    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
+    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size, pictures)
     network = learner.network(backbone).eval().requires_grad_(False)
     size_wh = (backbone.size, backbone.size)
     if aspect != 1:

@@ -11,6 +11,7 @@ from fieldmark.field.runtime import Evaluation
 from fieldmark.field.tasks import get_task
 from fieldmark.files import atomic_folder, is_file
 from fieldmark.workshop.learn import make_learner
+from fieldmark.workshop.recipe.tasks import for_task, task_of
 from fieldmark.workshop.train import sequence
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device
@@ -19,16 +20,15 @@ from fieldmark.workshop.train.job import (
     Job,
     aspect_of,
     check_place,
-    for_task,
     hold_run,
     make_network,
     open_run,
     recorded_recipe,
     resolve_recipe,
-    task_of,
 )
 from fieldmark.workshop.train.journal import Progress, silent
 from fieldmark.workshop.train.plan import seconds_of
+from fieldmark.workshop.train.small import settle, side_of
 from fieldmark.workshop.train.stages import Stages
 
 
@@ -105,13 +105,16 @@ def train(
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
     learner = make_learner(index, chosen)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, learner, aspect_of(index.part("train"), chosen))
+    network, preprocess = make_network(chosen, learner, aspect_of(index.part("train"), chosen), side_of(index.samples))
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)
         for note in learner.notes:
             journal.say(note)
-        job = Job(chosen, index, learner, network, preprocess, target, run, journal, begun, budget_s)
+        if network.backbone.form:
+            journal.say(f"form of {network.backbone.name} for {preprocess.size_wh[0]} px: {network.backbone.form}")
+        settled = settle(chosen, max(preprocess.size_wh), len(index.part("train")))
+        job = Job(settled, index, learner, network, preprocess, target, run, journal, begun, budget_s)
         evaluations, skipped = _work(job)
         seconds = time.monotonic() - begun
         scores = {e.split: e.scores for e in evaluations}
