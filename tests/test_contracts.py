@@ -2,10 +2,10 @@
 
 import inspect
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fieldmark.data import Index
 from fieldmark.data.sources import NAMED, open_data
@@ -14,7 +14,7 @@ from fieldmark.field.runtime.engine import ENGINES, PRECISIONS, compile_engine
 from fieldmark.field.runtime.recogniser import collect
 from fieldmark.field.tasks import TASKS, OnLogits, Task, TaskFacts, get_task
 from fieldmark.geometry import plain
-from fieldmark.types import Boxes, Prediction, Preprocess, Sample
+from fieldmark.types import Boxes, MaskFile, Prediction, Preprocess, Sample
 from fieldmark.workshop.export.onnx import EXPORTERS, export_onnx
 from fieldmark.workshop.models import Network, create_backbone, weights
 from fieldmark.workshop.models.network import OUTPUTS
@@ -40,20 +40,23 @@ RAW = {  # a network's outputs for six pictures, by task, from logits [6, 3] and
     "multilabel": lambda logits, box: {"logits": logits},
     "regress": lambda logits, box: {"logits": logits},
     "detect": lambda logits, box: {"logits": logits[:, None], "boxes": np.tile(box, (6, 1, 1))},
+    "segment": lambda logits, box: {"logits": np.tile(logits[:, :, None, None], (1, 1, 8, 8))},
 }
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_predicts_and_scores(name):
+def test_a_task_predicts_and_scores(name, tmp_path):
     task: Task = get_task(name)
     assert task.name == name
     facts = TaskFacts(CLASSES, target={"mean": 0.0, "scale": 1.0})
     box = np.array([[4, 4, 20, 20]], np.float32)
     labels = [(CLASSES[i % 3],) for i in range(6)]
-    samples = [
-        Sample(Path(f"{i}.png"), f"{i}.png", label, target=float(i), boxes=Boxes(box, label))
-        for i, label in enumerate(labels)
-    ]
+    samples = []
+    for i, label in enumerate(labels):
+        place = tmp_path / f"{i}.png"
+        Image.fromarray(np.full((30, 40), i % 3, np.uint8)).save(place)
+        truth = {"boxes": Boxes(box, label), "mask": MaskFile(place, CLASSES)}
+        samples.append(Sample(place, place.name, label, target=float(i), **truth))
     logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]] * 5
     raw = RAW[name](logits, box)
     assert task.unfit(raw, 3) == ""

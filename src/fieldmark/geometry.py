@@ -60,7 +60,7 @@ class Geometry:
 def plain(size_wh: tuple[int, int], preprocess: Preprocess) -> Geometry:
     """How `pictures.resize` places a whole picture of this size."""
     (width, height), (in_w, in_h) = size_wh, preprocess.size_wh
-    if preprocess.fit != "pad":
+    if preprocess.fit != "pad" or preprocess.tiles(size_wh):
         return Geometry.of_box(size_wh, preprocess.size_wh, seen_box(size_wh, preprocess))
     inner_w, inner_h = padded_wh(size_wh, preprocess.size_wh)
     left, top = (in_w - inner_w) // 2, (in_h - inner_h) // 2
@@ -69,8 +69,12 @@ def plain(size_wh: tuple[int, int], preprocess: Preprocess) -> Geometry:
 
 
 def seen_box(size_wh: tuple[int, int], preprocess: Preprocess) -> Box:
-    """What the network sees of a picture of this size, xyxy in its pixels; beyond them where it is padded."""
+    """What the network sees of a picture of this size, xyxy in its pixels; beyond them where it is padded. Of one
+    that is seen in parts, the one in the middle."""
     width, height = size_wh
+    if preprocess.tiles(size_wh):
+        left, top = (width - preprocess.tile) / 2, (height - preprocess.tile) / 2
+        return left, top, left + preprocess.tile, top + preprocess.tile
     if preprocess.fit == "squash":
         return 0.0, 0.0, float(width), float(height)
     in_w, in_h = preprocess.size_wh

@@ -25,6 +25,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")  # an MPO opens as JPEG
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
+TOO_LARGE = f"more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller"
 GREY = (127, 127, 127)
 TINY = 1e-6  # of a pixel
 TURNS = {  # what makes a picture upright, by its EXIF orientation
@@ -154,7 +155,7 @@ def decode(data: bytes, enough_wh: tuple[int, int] | None = None) -> Image.Image
     except UnidentifiedImageError:
         raise PictureError("not a picture in a known format (JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF)") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(_too_large()) from None
+        raise PictureError(TOO_LARGE) from None
     except Exception as error:
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
 
@@ -175,13 +176,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _check_size(size_wh: tuple[int, int]) -> None:
-    width, height = size_wh
-    if width * height > MAX_PIXELS:
-        raise PictureError(_too_large())
-
-
-def _too_large() -> str:
-    return f"more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller"
+    if size_wh[0] * size_wh[1] > MAX_PIXELS:
+        raise PictureError(TOO_LARGE)
 
 
 def _short(error: Exception) -> str:
@@ -215,6 +211,8 @@ def _deep_to_uint8(image: Image.Image) -> Picture:
 def resize(image: Image.Image, preprocess: Preprocess, box: Box | None = None) -> Picture:
     """The RGB picture (or its part `box`, xyxy in pixels) as the network's input, uint8 [H, W, 3]."""
     size_wh, resample = preprocess.size_wh, _RESAMPLE[preprocess.resample]
+    if box is None and preprocess.tiles(image.size):
+        return resize_window(image, preprocess, seen_box(image.size, preprocess))
     if box is not None or preprocess.fit == "squash":
         out = image.resize(size_wh, resample, box=box)
     elif preprocess.fit == "crop":
@@ -242,9 +240,8 @@ def resize_window(image: Image.Image, preprocess: Preprocess, box: Box) -> Pictu
     last = np.maximum(last, first + 1)
     part = np.clip(np.concatenate([first / scale + low, last / scale + low]), 0, np.tile(size_wh, 2))
     canvas = Image.new("RGB", (in_w, in_h), GREY)
-    inner_w, inner_h = (int(v) for v in last - first)
-    left, top, right, bottom = (float(v) for v in part)
-    seen = image.resize((inner_w, inner_h), _RESAMPLE[preprocess.resample], box=(left, top, right, bottom))
+    inner_wh, (left, top, right, bottom) = tuple((last - first).tolist()), part.tolist()
+    seen = image.resize(inner_wh, _RESAMPLE[preprocess.resample], box=(left, top, right, bottom))
     canvas.paste(seen, (int(first[0]), int(first[1])))
     return np.array(canvas)
 
@@ -267,11 +264,11 @@ def load(source: Path | bytes, preprocess: Preprocess, region: Box | None = None
     return resize_region(decode(data, _enough(preprocess, region)), preprocess, region)
 
 
-def _enough(preprocess: Preprocess, region: Box | None) -> tuple[int, int]:
-    """The size that a whole picture must be decoded at for a region of it to be sharp."""
+def _enough(preprocess: Preprocess, region: Box | None) -> tuple[int, int] | None:
+    """The size that a whole picture must be decoded at for a region of it to be sharp; None for its own."""
     width, height = preprocess.size_wh
     if region is None:
-        return width, height
+        return None if preprocess.tile else (width, height)
     return round(width / (region[2] - region[0])), round(height / (region[3] - region[1]))
 
 
@@ -282,9 +279,14 @@ def from_array(array: NDArray[np.generic], preprocess: Preprocess, region: Box |
 
 def from_image(image: Image.Image, preprocess: Preprocess, region: Box | None = None) -> Picture:
     """A Pillow picture as the network's input; turned as its EXIF says, like a file."""
+    return resize_region(upright_rgb(image), preprocess, region)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow picture in RGB, turned as its EXIF says; PictureError when it cannot be used."""
     _check_size(image.size)
     try:
-        return resize_region(to_rgb(_upright(image)), preprocess, region)
+        return to_rgb(_upright(image))
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
 

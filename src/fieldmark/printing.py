@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TOP = 5  # of fewer classes it says nothing
 NAMES_SHOWN = 5
 SUMMARY_WORDS = {
+    "miou": "mean IoU",
+    "foreground_iou": "IoU of all things together",
+    "dice": "Dice",
     "map50": "mAP at half overlap",
     "map": "mean average precision",
     "micro_f1": "micro F1",
@@ -35,6 +38,21 @@ _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # cont
 def visible(text: object) -> str:
     """`text` on one line, with what would steer a terminal written out: "\\n", "\\x1b"."""
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def left_out(name: str, reason: str) -> None:
+    """Say on standard error what was left out, and why."""
+    click.echo(f"left out {visible(name)}: {visible(reason)}", err=True)
+
+
+def harmless(text: str) -> str:
+    """`text` with its lines and tabs, and whatever else would steer a terminal written out."""
+    return "".join(c if c in "\n\t" else visible(c) for c in text)
+
+
+def quoted(cell: str) -> str:
+    """A cell of a CSV table, in quotes where it needs them."""
+    return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\r\n') else cell
 
 
 def count(number: int, what: str) -> str:
@@ -73,12 +91,14 @@ def write_boxes(stream: TextIO, predictions: Iterable["Prediction"]) -> None:
 
 
 def coco_results(predictions: Iterable["Prediction"], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The boxes as COCO results. An image's id is the number that is its file's name, as COCO names them, else its
-    place in the order given, from 1; a category's is its place among `classes`, from 1."""
+    """The boxes, or the masks of things as run lengths, as COCO results. An image's id is the number that is its file's
+    name, as COCO names them, else its place in the order given, from 1; a category's is its place among `classes`,
+    from 1."""
     rows = []
     for place, p in enumerate(predictions, start=1):
         stem = PurePath(p.path).stem
         image = {"image_id": int(stem) if stem.isdecimal() and stem.isascii() else place, "file_name": p.path}
+        rows += [{**image, **row} for row in _mask_results(p, classes)]
         for box in p.extra.get("boxes", ()):
             x0, y0, x1, y1 = box["xyxy"]
             kind = {"category_id": classes.index(box["label"]) + 1, "category": box["label"]}
@@ -87,9 +107,27 @@ def coco_results(predictions: Iterable["Prediction"], classes: Sequence[str]) ->
     return rows
 
 
+def _mask_results(p: "Prediction", classes: Sequence[str]) -> list[dict[str, Any]]:
+    """What a picture shows but for its background, each with its pixels as run lengths."""
+    from fieldmark.types import run_lengths
+
+    numbers, rows = p.mask, list[dict[str, Any]]()
+    if numbers is None:
+        return rows
+    for found in p.labels:
+        if found.label != "background" and found.label in p.extra["shares"]:
+            number = classes.index(found.label)
+            kind = {"category_id": number + 1, "category": found.label}
+            drawn = {"size": list(numbers.shape), "counts": run_lengths(numbers == number)}
+            rows.append({**kind, "segmentation": drawn, "score": round(found.probability, 6)})
+    return rows
+
+
 def _cell(value: Any) -> str:
-    """Several values between semicolons, as tables give them."""
-    return ";".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Several values between semicolons, as tables give them; an object as JSON, nothing for none."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def print_predictions(
@@ -125,6 +163,8 @@ def _said(p: "Prediction", top: int) -> str:
     if "value" in p.extra:
         between = " ({:g} to {:g})".format(*p.extra["interval"]) if "interval" in p.extra else ""
         return f"{p.extra['value']:g}{between}"
+    if "shares" in p.extra:
+        return "   ".join(f"{visible(name)} {share:.2%}" for name, share in p.extra["shares"].items())
     labels = [s for s in p.labels if s.label in p.extra["present"]] if "present" in p.extra else p.labels[:top]
     return "   ".join(f"{visible(s.label)} {s.probability:.1%}" for s in labels) or "none of the labels"
 
@@ -142,6 +182,10 @@ def summary(scores: Mapping[str, Any]) -> str:
     """The scores that tell most, in one line."""
     if "accuracy" in scores:
         return _class_summary(scores)
+    if "bits_per_character" in scores:
+        low, high = scores["bits_per_character_ci"]
+        bits, perplexity = scores["bits_per_character"], scores["perplexity"]
+        return f"{bits:.3f} bits a character (95 % interval {low:.3f} to {high:.3f}), perplexity {perplexity:.3f}"
     told = {key: scores[key] for key in SUMMARY_WORDS if isinstance(scores.get(key), float)}
     return ", ".join(f"{SUMMARY_WORDS[key]} {value:.4g}{_between(scores, key)}" for key, value in told.items())
 

@@ -126,6 +126,13 @@ def _from_colours(path: Path, rgb: Numbers) -> NDArray[np.integer]:
     return values
 
 
+def picture_of(numbers: Numbers) -> Image.Image:
+    """Class numbers [H, W] as a picture with the VOC palette."""
+    image = Image.frombytes("P", (numbers.shape[1], numbers.shape[0]), np.ascontiguousarray(numbers).tobytes())
+    image.putpalette(palette().tobytes())
+    return image
+
+
 @cache
 def palette() -> Numbers:
     """The colours [256, 3] of class numbers as Pascal VOC draws them: the bits of a number, dealt out to R, G and B."""

@@ -17,8 +17,12 @@ from fieldmark.workshop.learn.losses import (
     huber,
     logit_adjusted,
     negative_log_likelihood,
+    pixel_cross_entropy,
     soft_cross_entropy,
+    soft_dice,
     squared_error,
+    thing_cross_entropy,
+    thing_dice,
 )
 from fieldmark.workshop.recipe import Recipe, load_recipe
 
@@ -201,3 +205,70 @@ def test_imbalance_is_left_alone_where_classes_are_of_one_size_and_pictures_are_
     weights = sampling.weights(np.array([0, 1, 1]))
     assert weights is not None
     np.testing.assert_allclose(weights, [1 / 30, 1 / 10, 1 / 10])
+
+
+def maps(seed: int, n: int, classes: int, ignored: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and shares [N, L, h, w], some positions ignored in whole or in part."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(classes, 0.3), (n, 3, 4)).transpose(0, 3, 1, 2)
+    kept = np.where(rng.random((n, 1, 3, 4)) < ignored, rng.integers(0, 2, (n, 1, 3, 4)) / 2, 1.0)
+    return 3 * rng.normal(size=shares.shape), shares * kept
+
+
+@given(st.integers(0, 999), st.integers(1, 4), st.integers(2, 5), st.sampled_from([0.0, 1.5]))
+def test_pixel_cross_entropy_is_the_mean_over_what_is_not_ignored(seed, n, classes, gamma):
+    logits, shares = maps(seed, n, classes)
+    weights = np.random.default_rng(seed).uniform(0.5, 2, classes)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    counts = shares * weights[:, None, None]
+    expected = -(counts * (1 - p) ** gamma * np.log(p)).sum() / counts.sum() if counts.sum() else 0.0
+    found = pixel_cross_entropy(*tensors(logits, shares, weights), gamma=gamma)
+    assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_pixel_cross_entropy_of_whole_classes_is_torchs_with_ignored_pixels():
+    rng = np.random.default_rng(0)
+    numbers = torch.from_numpy(rng.choice([0, 1, 2, 255], (2, 5, 6)))
+    logits = torch.from_numpy(rng.normal(size=(2, 3, 5, 6))).float()
+    shares = torch.stack([numbers == c for c in range(3)], 1).float()
+    weights = torch.tensor([0.5, 1.0, 2.0])
+    expected = torch.nn.functional.cross_entropy(logits, numbers, weights, ignore_index=255)
+    assert float(pixel_cross_entropy(logits, shares, weights)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@given(st.integers(0, 999), st.integers(1, 4), st.integers(2, 5))
+def test_soft_dice_is_by_the_formula_for_the_classes_that_are_there(seed, n, classes):
+    logits, shares = maps(seed, n, classes)
+    shares[:, -1] = 0
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) * shares.sum(1, keepdims=True)
+    losses = [
+        1 - (2 * (p[:, c] * shares[:, c]).sum() + 1) / (p[:, c].sum() + shares[:, c].sum() + 1)
+        for c in range(classes)
+        if shares[:, c].sum() > 0
+    ]
+    assert float(soft_dice(*tensors(logits, shares))) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+@given(st.integers(0, 999), st.integers(1, 4), st.integers(2, 5))
+def test_the_losses_of_things_take_all_classes_but_the_first_together(seed, n, classes):
+    logits, shares = maps(seed, n, classes)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    thing, there, known = 1 - p[:, 0], shares[:, 1:].sum(1), shares.sum(1)
+    found, dice = (float(loss(*tensors(logits, shares))) for loss in (thing_cross_entropy, thing_dice))
+    if known.sum():
+        expected = -(shares[:, 0] * np.log(p[:, 0]) + there * np.log(thing)).sum() / known.sum()
+        assert found == pytest.approx(expected, rel=1e-4)
+    each = [
+        1 - (2 * (thing[i] * known[i] * there[i]).sum() + 0.5) / ((thing[i] * known[i] + there[i]).sum() + 0.5)
+        for i in range(n)
+    ]
+    assert dice == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_losses_of_pixels_that_are_all_ignored_are_nothing():
+    logits, nothing = torch.randn(1, 2, 3, 3, requires_grad=True), torch.zeros(1, 2, 3, 3)
+    loss = pixel_cross_entropy(logits, nothing) + soft_dice(logits, nothing)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()

@@ -11,7 +11,8 @@ from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.field.explain.boxes import explain_boxes
 from fieldmark.field.explain.evidence import Question, explain_picture
-from fieldmark.field.explain.overlay import draw_overlay
+from fieldmark.field.explain.overlay import REGION_COLOUR, draw_overlay, outlined
+from fieldmark.field.explain.regions import explain_region
 from fieldmark.field.runtime.recogniser import Recogniser, name_of
 from fieldmark.pictures import Unusable
 
@@ -53,5 +54,18 @@ def _explain_class(recogniser: Recogniser, path: Path, question: Question) -> tu
     return draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess), said
 
 
+def _explain_region(recogniser: Recogniser, path: Path, question: Question) -> tuple[Image.Image, dict[str, Any]]:
+    data = pictures.read_bytes(path)
+    found = explain_region(recogniser, data, question)
+    chances = {s.label: s.probability for s in found.prediction.labels}
+    said = {"label": found.label, "probability": chances.get(found.label), **found.prediction.extra}
+    drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
+    numbers = found.prediction.mask
+    return drawn if numbers is None else outlined(drawn, numbers, REGION_COLOUR), said
+
+
 Explain = Callable[[Recogniser, Path, Question], tuple[Image.Image, dict[str, Any]]]
-EXPLAINERS: dict[str, Explain] = {"detect": explain_boxes}  # of tasks that are not explained by class evidence
+EXPLAINERS: dict[str, Explain] = {
+    "detect": explain_boxes,
+    "segment": _explain_region,
+}  # of tasks that are not explained by class evidence

@@ -49,6 +49,12 @@ def _other_verdict(part: Mapping[str, Any]) -> str:
             f"Of 100 true boxes in {part['pictures']}, about {hundred(scores['recall'])} are found, and of 100 boxes "
             f"shown about {hundred(scores['precision'])} are right."
         )
+    if is_number(scores.get("foreground_iou")):
+        return (
+            f"Of all pixels of {part['pictures']} that show a thing or are said to, "
+            f"{percent(scores['foreground_iou'], 0)} are both; with the right kind of thing, mean IoU over kinds is "
+            f"{percent(scores.get('miou'), 0)}."
+        )
     keys = score_keys(scores)
     said = ", ".join(f"{SCORE_WORDS[k].name if k in SCORE_WORDS else k} {score(k, scores[k])}" for k in keys[:3])
     return f"On {part['pictures']}: {said}." if said else "Nothing has been scored yet."

@@ -52,9 +52,17 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "micro_f1": ScoreWord("Micro F1", "balance of recall and precision over all labels"),
     "subset_accuracy": ScoreWord("All labels right", "share of pictures with exactly the true labels"),
     "miou": ScoreWord("Mean IoU", "overlap with the truth, averaged over classes"),
-    "dice": ScoreWord("Dice", "overlap with the truth"),
+    "dice": ScoreWord("Dice", "twice the overlap over the sum of both areas, averaged over classes"),
+    "boundary_f": ScoreWord("Boundary F", "share of outlines that are where the true ones are"),
+    "pixel_accuracy": ScoreWord("Pixels right", "share of all pixels named right"),
+    "foreground_iou": ScoreWord(
+        "IoU of all things", "overlap with the truth, all things together against the background"
+    ),
+    "foreground_roc_auc": ScoreWord("Thing or none", "chance that a picture with a thing is ranked above one without"),
     "mae": ScoreWord("Mean error", "mean absolute difference from the truth", "number"),
-    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no picture", "number"),
+    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no training", "number"),
+    "last_value_mae": ScoreWord("Mean error, last value", "the same for the last value again", "number"),
+    "seasonal_mae": ScoreWord("Mean error, last cycle", "the same for the value one period before", "number"),
     "rmse": ScoreWord("RMSE", "root of the mean squared error", "number"),
     "r2": ScoreWord("R²", "share of the variation explained", "number"),
     "perplexity": ScoreWord("Perplexity", "how many choices it hesitates between", "number"),
@@ -79,10 +87,17 @@ class TaskWord:
 TASK_WORDS: dict[str, TaskWord] = {
     "classify": TaskWord("accuracy", "the share of validation pictures named right", "names {} right"),
     "multilabel": TaskWord("map", "mean average precision on validation", "reaches a mean F1 of {} a picture"),
+    "segment": TaskWord("miou", "the mean IoU on validation", "reaches a mean IoU of {}"),
     "detect": TaskWord("map50", "mean average precision at half overlap on validation", "reaches a mean F1 of {}"),
     "regress": TaskWord("r2", "the share of validation's variation explained", "is off by {} on average", True),
 }
+SEQUENCES = {"text": "characters", "series": "rows"}
 _NO_SCORES = ("n", "boxes", "threshold", "skipped")
+
+
+def things(facts: Mapping[str, Any]) -> str:
+    """What a bundle's data consists of, in the plural."""
+    return SEQUENCES.get(str(facts.get("kind")), "pictures")
 
 
 def clean(text: Any) -> str:

@@ -29,6 +29,7 @@ from .evidence import class_evidence
 from .facts import check_facts
 from .glance import Glances, Region, second_look
 from .stream import Load, Look, Seen, see, stream
+from .tiles import LOGITS, see_tiles
 
 Source = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image | Unusable
 
@@ -47,6 +48,10 @@ class Recogniser:
             raise UsageError(unknown_name("precision", str(precision), PRECISIONS))
         if engine not in ("auto", *ENGINES):
             raise UsageError(unknown_name("engine", str(engine), ("auto", *ENGINES)))
+        if bundle.task == bundles.SEQUENCE:
+            raise UsageError(
+                f"{bundle.path} reads sequences and recognises no pictures; use fieldmark generate or predict"
+            )
         self.bundle = bundle
         self.task: Task = get_task(bundle.task)
         try:
@@ -157,6 +162,8 @@ class Recogniser:
         self, engine: Engine, load: Load[Source], items: Sequence[Source], outputs: Sequence[str]
     ) -> list[Seen[Source]]:
         """A micro-batch whose answers are in the pixels of each picture."""
+        if self.preprocess.tile:
+            return [self._see_parts(engine, item) for item in items]
         sizes: dict[int, tuple[int, int]] = {}
 
         def load_one(place: int) -> Picture:
@@ -172,6 +179,21 @@ class Recogniser:
             return Seen(items[seen.item], dict(self.task.keep(seen.outputs, geometry, self.facts)))
 
         return [keep(seen) for seen in see(engine, load_one, range(len(items)), outputs)]
+
+    def _see_parts(self, engine: Engine, item: Source) -> Seen[Source]:
+        """One picture, in tiles where it is large."""
+        try:
+            image = whole_image(item)
+        except PictureError as error:
+            return Seen(item, {}, str(error))
+        if self.preprocess.tiles(image.size):
+            logits, geometry = see_tiles(engine, image, self.preprocess)
+        else:
+            logits = engine.run(pictures.resize(image, self.preprocess)[None], (LOGITS,))[LOGITS][0]
+            geometry = plain(image.size, self.preprocess)
+        if not np.isfinite(logits).all():
+            return Seen(item, {}, NO_NUMBERS)
+        return Seen(item, dict(self.task.keep({LOGITS: logits}, geometry, self.facts)))
 
     def run(
         self, sources: Iterable[Source], outputs: Sequence[str], workers: int | None = None
@@ -207,6 +229,19 @@ def size_of(source: Source) -> tuple[tuple[int, int], Source]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return read_frame(bytes(source)).size_wh, source
     return (1, 1), source  # no picture, as the loader will say
+
+
+def whole_image(source: Source) -> Image.Image:
+    """A source as an upright RGB picture of its own size; PictureError when it cannot be used."""
+    if isinstance(source, np.ndarray):
+        return pictures.array_to_image(source)
+    if isinstance(source, Image.Image):
+        return pictures.upright_rgb(source)
+    data = size_of(source)[1]
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        load_source(source, Preprocess((1, 1)))  # says what is wrong with it
+        raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
+    return pictures.decode(bytes(data))
 
 
 def load_source(source: Source, preprocess: Preprocess, region: Region | None = None) -> Picture:

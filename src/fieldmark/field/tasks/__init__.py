@@ -7,10 +7,11 @@ from .classify import Classify
 from .detect import Detect
 from .multilabel import MultiLabel
 from .regress import Regress
+from .segment import Segment
 
 __all__ = ["TASKS", "Guess", "OnLogits", "Task", "TaskFacts", "get_task"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress(), Detect())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress(), Detect(), Segment())}
 
 
 def get_task(name: str) -> Task:

@@ -2,7 +2,7 @@
 
 from fieldmark.data.index import Index
 from fieldmark.errors import UsageError, unknown_name
-from fieldmark.workshop.learn import classify, detect, multilabel, regress
+from fieldmark.workshop.learn import classify, detect, multilabel, regress, segment
 from fieldmark.workshop.learn.base import Learner, MakeLearner, OnLogits
 from fieldmark.workshop.recipe import Recipe
 
@@ -13,12 +13,14 @@ LEARNERS: dict[str, MakeLearner] = {
     "multilabel": multilabel.MultiLabel.of,
     "regress": regress.Regress.of,
     "detect": detect.Detect.of,
+    "segment": segment.Segment.of,
 }
 LOSSES = {
     "classify": classify.LOSSES,
     "multilabel": multilabel.LOSSES,
     "regress": regress.LOSSES,
     "detect": detect.LOSSES,
+    "segment": segment.LOSSES,
 }
 
 

@@ -1,6 +1,7 @@
 """Losses: pure functions on logits, each the mean over a batch, a scalar in nats.
 
-N pictures, L classes or labels.
+N pictures, L classes or labels, h x w positions. At a position, shares [N, L, h, w] say how much of it each class
+covers; they add up to less than 1 where part of it is to be ignored.
 """
 
 import torch
@@ -81,3 +82,38 @@ def coarse_cross_entropy(logits: Tensor, targets: Tensor, group_of: Tensor) -> T
     empty = torch.zeros(len(logits), int(group_of.max()) + 1, device=logits.device)
     groups, truth = (empty.index_add(1, group_of, p) for p in (F.softmax(logits.float(), dim=1), targets.float()))
     return -(truth * groups.clamp_min(torch.finfo(groups.dtype).tiny).log()).sum(1).mean()
+
+
+def pixel_cross_entropy(logits: Tensor, shares: Tensor, weights: Tensor | None = None, gamma: float = 0.0) -> Tensor:
+    """Cross-entropy of logits [N, L, h, w] against shares, the mean over all that is not ignored; `weights` [L] are
+    what each class counts. With `gamma`, terms count (1 - p)^gamma: easy positions fade (Lin et al. 2017)."""
+    log_p = F.log_softmax(logits.float(), dim=1)
+    counts = shares if weights is None else shares * weights.view(1, -1, 1, 1)
+    terms = counts * log_p if not gamma else counts * (1 - log_p.exp()) ** gamma * log_p
+    return -terms.sum() / counts.sum().clamp_min(1e-6)
+
+
+def thing_cross_entropy(logits: Tensor, shares: Tensor, gamma: float = 0.0) -> Tensor:
+    """Cross-entropy of "the first class or any other", from logits [N, L, h, w] whose class 0 is the background: the
+    probability of a thing is the sum of all others'."""
+    log_p = F.log_softmax(logits.float(), dim=1)
+    both = torch.stack([log_p[:, 0], torch.logsumexp(log_p[:, 1:], 1)], 1)
+    return pixel_cross_entropy(both, torch.stack([shares[:, 0], shares[:, 1:].sum(1)], 1), None, gamma)
+
+
+def thing_dice(logits: Tensor, shares: Tensor, smooth: float = 0.5) -> Tensor:
+    """1 - (2 sum p s + smooth) / (sum p + sum s + smooth) of all classes but the first together, in each picture, mean
+    over pictures: a small thing counts as much as a large one, and a false one where there is none as much as that."""
+    p = (1 - F.softmax(logits.float(), dim=1)[:, 0]) * shares.sum(1)
+    there = shares[:, 1:].sum(1)
+    both, sums = (x.sum((1, 2)) for x in (p * there, p + there))
+    return (1 - (2 * both + smooth) / (sums + smooth)).mean()
+
+
+def soft_dice(logits: Tensor, shares: Tensor, smooth: float = 1.0) -> Tensor:
+    """1 - (2 sum p s + smooth) / (sum p + sum s + smooth) for probabilities p and shares s of a class over the batch,
+    mean over the classes that are there (Milletari et al. 2016); what is ignored counts in neither."""
+    p = F.softmax(logits.float(), dim=1) * shares.sum(1, keepdim=True)
+    both, sums, there = (x.sum((0, 2, 3)) for x in (p * shares, p + shares, shares))
+    each = 1 - (2 * both + smooth) / (sums + smooth)
+    return (each * (there > 0)).sum() / (there > 0).sum().clamp_min(1)

@@ -34,9 +34,10 @@ def view(data: bytes, digest: bytes, number: int, seed: int, preprocess: Preproc
     if number == PLAIN:
         return pictures.load(data, preprocess)
     rng = _generator(digest, number, seed)
-    image = pictures.decode(data, preprocess.size_wh)
+    image = pictures.decode(data, None if preprocess.tile else preprocess.size_wh)
     box, mirrored, upside_down, degrees = _draw(image.size, rng, preprocess, recipe)
-    picture = (pictures.resize_window if preprocess.fit == "pad" else pictures.resize)(image, preprocess, box)
+    beyond = preprocess.fit == "pad" or preprocess.tiles(image.size)
+    picture = (pictures.resize_window if beyond else pictures.resize)(image, preprocess, box)
     if mirrored:
         picture = picture[:, ::-1]
     if upside_down:
@@ -76,7 +77,9 @@ def _generator(digest: bytes, number: int, seed: int) -> np.random.Generator:
 
 
 def _draw(size_wh: tuple[int, int], rng: np.random.Generator, preprocess: Preprocess, recipe: AugmentRecipe) -> _Drawn:
-    if preprocess.fit == "pad":
+    if preprocess.tiles(size_wh):
+        box = random_tile(size_wh, preprocess.tile, rng, recipe.crop)
+    elif preprocess.fit == "pad":
         box = random_window(size_wh, preprocess, rng, recipe.crop)
     else:
         box = random_crop(size_wh, rng, recipe.crop)
@@ -103,6 +106,14 @@ def random_crop(
     w, h = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)
     left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
     return float(left), float(top), float(left + w), float(top + h)
+
+
+def random_tile(size_wh: tuple[int, int], tile: int, rng: np.random.Generator, least_area: float) -> Box:
+    """A square box (xyxy, pixels) of a random part of a tile's area, anywhere in the picture; where the picture is
+    narrower, all across it."""
+    side = tile * float(rng.uniform(least_area, 1.0)) ** 0.5
+    left, top = (float(rng.uniform(0, s - side)) if s > side else (s - side) / 2 for s in size_wh)
+    return left, top, left + side, top + side
 
 
 def random_window(size_wh: tuple[int, int], preprocess: Preprocess, rng: np.random.Generator, least_area: float) -> Box:

@@ -63,6 +63,7 @@ class TailLesson:
         weights = learner.weights(self.targets[self.train])
         self.order = Order(len(self.train), recipe.tune.batch, recipe.seed, weights)
         self.check_every = max(FEWEST_STEPS_BETWEEN_CHECKS, self.steps_of(1.0 / CHECKS_AN_EPOCH))
+        self.begin()
 
     def steps_of(self, epochs: float) -> int:
         """Optimiser steps in so many epochs."""
@@ -170,13 +171,15 @@ def learning(tail: Tail, recipe: Recipe, device: torch.device) -> Iterator[None]
 @contextlib.contextmanager
 def _drop_path(tail: Tail, rate: float) -> Iterator[None]:
     """Stochastic depth in the blocks that have a place for it, growing from the first block to `rate` at the last."""
+    if not rate:
+        yield
+        return
     from timm.layers import DropPath
 
     places = [(part, name) for part in tail.modules() for name in DROP_PATHS if hasattr(part, name)]
     before = [getattr(part, name) for part, name in places]
-    if rate:
-        for i, (part, name) in enumerate(places):
-            setattr(part, name, DropPath(rate * (i + 1) / len(places)))
+    for i, (part, name) in enumerate(places):
+        setattr(part, name, DropPath(rate * (i + 1) / len(places)))
     try:
         yield
     finally:

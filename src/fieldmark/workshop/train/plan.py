@@ -203,9 +203,10 @@ def _enough(epochs: float, counts: Counts) -> bool:
 
 def _worth_cutting(costs: Costs, counts: Counts) -> list[str]:
     """The places where cutting saves work, those whose rows can be kept before the others; where a network leaves most
-    of its work to the tail wherever it is cut, all but the first."""
+    of its work to the tail wherever it is cut, all but the first, or the last of those."""
     names = [name for name, work in costs.work_after.items() if 0 < work <= LARGEST_TAIL]
     names = names or [name for name, work in costs.work_after.items() if 0 < work <= LARGEST_OF_ALL]
+    names = names or list(costs.work_after)[-1:]
     return [name for name in names if _fitting_views(costs, name, counts)] or names
 
 
