@@ -22,7 +22,7 @@ from tests.training import BACKBONE, COLOURS, TINY, coloured, draw, trained
 ROOT = Path(__file__).parents[1]
 SET = [part for value in TINY for part in ("--set", value)]
 LEARN = ["--backbone", BACKBONE, "--recipe", "quick", *SET]
-VERBS = ("train", "evaluate", "predict", "explain", "export", "models", "data", "demo")
+VERBS = ("train", "evaluate", "predict", "generate", "explain", "export", "models", "data", "demo")
 
 
 class Answer:

@@ -1,6 +1,5 @@
 """One function a verb. Rooms are imported inside the functions, so that `--help` is quick."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fieldmark import __version__, printing
+from fieldmark.cli_lists import data, models
+from fieldmark.cli_sequence import generate, print_forecasts
 from fieldmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 BEGUN = time.monotonic()
 FORMATS = ("table", "jsonl", "csv", "coco")
-TASKS = ("auto", "classify", "multilabel", "regress", "detect", "segment")
+TASKS = ("auto", "classify", "multilabel", "regress", "detect", "segment", "sequence")
 EXISTING = click.Path(path_type=Path)
 GLANCES_HELP = "2: look again at the region that decided, for twice the time; default: as the bundle says."
 GLANCES = click.option("--glances", type=click.IntRange(1, 2), help=GLANCES_HELP)
@@ -61,7 +62,8 @@ def train(
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
     columns path and label (or labels, or target), a COCO, VOC or YOLO set, or a name: field-guide, or one that
-    `fieldmark data` lists.
+    `fieldmark data` lists. With --task sequence it is a text, a folder of texts, or a CSV or TSV table of numbers in
+    time order.
     """
     from fieldmark.progress import Reporter
 
@@ -98,7 +100,8 @@ def train(
     for part, scores in result.scores.items():
         click.echo(f"{part:5}  {printing.summary(scores)}")
     if result.skipped:
-        click.echo(f"{printing.count(result.skipped, 'picture')} left out; {result.run / 'report.html'} lists all")
+        what = "file or cell" if result.task == "sequence" else "picture"
+        click.echo(f"{printing.count(result.skipped, what)} left out; {result.run / 'report.html'} lists all")
     click.echo(f"report  {result.run / 'report.html'}\nbundle  {result.bundle}   ({result.seconds:.0f} s)")
 
 
@@ -111,8 +114,9 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON line.")
 def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances: int | None, as_json: bool) -> None:
     """Score BUNDLE on DATA, with 95 % intervals."""
-    from fieldmark.field.runtime import evaluate as run_evaluation
-    from fieldmark.field.runtime import load
+    from fieldmark.field.report.words import things
+    from fieldmark.field.runtime.loading import evaluate as run_evaluation
+    from fieldmark.field.runtime.loading import load
     from fieldmark.files import atomic_folder
     from fieldmark.progress import Reporter
 
@@ -126,11 +130,11 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances
         if partial is not None:
             maps = _write_evaluation(partial, recogniser, evaluation, report)
     for skip in evaluation.skipped:
-        _left_out(skip.name, skip.reason)
+        printing.left_out(skip.name, skip.reason)
     if as_json:
         printing.print_json(evaluation.to_json() | ({"maps": maps} if maps else {}))
         return
-    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
+    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} {things(recogniser.bundle.facts)}")
     click.echo(printing.summary(evaluation.scores))
     unknown = evaluation.scores.get("unknown_classes", ())
     if unknown:
@@ -144,7 +148,11 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     from fieldmark.field.explain import check_maps
     from fieldmark.field.report import mistakes, write_report
 
-    worst, facts = mistakes(recogniser, evaluation), recogniser.bundle.facts
+    facts = recogniser.bundle.facts
+    if not evaluation.samples:
+        write_report(folder / "report.html", facts=facts, evaluations=[evaluation])
+        return None
+    worst = mistakes(recogniser, evaluation)
     maps = check_maps(recogniser, evaluation.samples, tick=lambda done, n: report("checking its maps", done, n))
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
@@ -163,16 +171,25 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
 @click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
 @click.option("--out", type=EXISTING, help="New folder for masks (segmentation): a PNG of class numbers each.")
+@click.option("--steps", default=1, type=click.IntRange(1, 10_000), help="Rows ahead, of numbers in time order.")
 @GLANCES
-def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path | None, glances: int | None) -> None:
-    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
-    from fieldmark.field.runtime import load
+def predict(
+    bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path | None, steps: int, glances: int | None
+) -> None:
+    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used.
+
+    With a bundle of numbers in time order: what comes next after each table.
+    """
+    from fieldmark.field.runtime.forecaster import Forecaster
+    from fieldmark.field.runtime.loading import load, recogniser_of
     from fieldmark.field.runtime.mask_files import mask_files
     from fieldmark.pictures import expand
 
     _check_new(out)
-    recogniser = load(bundle, glances=glances)
-    failed = 0
+    loaded = load(bundle, glances=glances)
+    if isinstance(loaded, Forecaster):
+        sys.exit(print_forecasts(loaded, paths, steps, form))
+    recogniser, failed = recogniser_of(loaded), 0
     if form == "coco" and not recogniser.task.located:
         raise UsageError("--format coco is for recognisers that find boxes or masks; take jsonl or csv")
     files = mask_files(recogniser, out)
@@ -182,7 +199,7 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path 
         for prediction in recogniser.predict_many(expand(paths)):
             failed += prediction.error is not None
             if prediction.error is not None and form != "jsonl":
-                _left_out(prediction.path, prediction.error)
+                printing.left_out(prediction.path, prediction.error)
             yield prediction if files is None else files.write(prediction)
 
     columns = None if recogniser.task.name == "detect" else recogniser.task.columns(recogniser.facts)
@@ -191,8 +208,8 @@ def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path 
         sys.exit(1)
 
 
-def _left_out(name: str, reason: str) -> None:
-    click.echo(f"left out {printing.visible(name)}: {printing.visible(reason)}", err=True)
+for listed in (data, generate, models):
+    cli.add_command(listed)
 
 
 @cli.command()
@@ -220,7 +237,7 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
             report("explaining", len(found), len(sources))
     for name, row in found:  # only now are the files where these lines say
         if row["error"] is not None:
-            _left_out(row["path"], row["error"])
+            printing.left_out(row["path"], row["error"])
         else:
             click.echo(f"{printing.visible(row['path'])}\t{printing.explained(row)}\t{printing.visible(out / name)}")
     if any(row["error"] is not None for _, row in found):
@@ -243,39 +260,6 @@ def export(bundle: str, kind: str, out: Path) -> None:
         with new_file(out) as partial:
             partial.write_bytes(loaded.read(bundles.MODEL))
     click.echo(str(out))
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the whole table as one JSON line.")
-@click.argument("words", nargs=-1)
-def models(words: tuple[str, ...], as_json: bool) -> None:
-    """List the backbones (those whose name contains all WORDS): parameters, input, source, pretrained weights."""
-    from importlib.resources import files
-
-    table = json.loads((files("fieldmark") / "models.json").read_text(encoding="utf-8"))
-    rows = [row for row in table if all(word in row["name"] for word in words)]
-    if as_json:
-        printing.print_json({"models": rows})
-        return
-    for row in rows:
-        millions = row["parameters"] / 1e6
-        click.echo(
-            f"{row['name']:48} {millions:8.2f} M  {row['input']:>4} px  {row['pretrained'] or '-':9} {row['source']}"
-        )
-
-
-@cli.command()
-@click.argument("name", required=False)
-@click.option("--download", is_flag=True, help="Get NAME from its makers: resumed, checked, unpacked.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is known as one JSON line.")
-def data(name: str | None, download: bool, as_json: bool) -> None:
-    """List the data sets known by name, or say of NAME what it is, whether it is there, and how to get it."""
-    from fieldmark.data.sources.named.listing import tell
-    from fieldmark.progress import Reporter
-
-    with Reporter() as report:
-        rows, said = tell(name, report if download else None)
-    printing.print_json({"datasets": rows}) if as_json else click.echo(said)
 
 
 @cli.command()

@@ -40,6 +40,21 @@ def visible(text: object) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
+def left_out(name: str, reason: str) -> None:
+    """Say on standard error what was left out, and why."""
+    click.echo(f"left out {visible(name)}: {visible(reason)}", err=True)
+
+
+def harmless(text: str) -> str:
+    """`text` with its lines and tabs, and whatever else would steer a terminal written out."""
+    return "".join(c if c in "\n\t" else visible(c) for c in text)
+
+
+def quoted(cell: str) -> str:
+    """A cell of a CSV table, in quotes where it needs them."""
+    return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\r\n') else cell
+
+
 def count(number: int, what: str) -> str:
     """ "1 picture", "2 pictures"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
@@ -167,6 +182,10 @@ def summary(scores: Mapping[str, Any]) -> str:
     """The scores that tell most, in one line."""
     if "accuracy" in scores:
         return _class_summary(scores)
+    if "bits_per_character" in scores:
+        low, high = scores["bits_per_character_ci"]
+        bits, perplexity = scores["bits_per_character"], scores["perplexity"]
+        return f"{bits:.3f} bits a character (95 % interval {low:.3f} to {high:.3f}), perplexity {perplexity:.3f}"
     told = {key: scores[key] for key in SUMMARY_WORDS if isinstance(scores.get(key), float)}
     return ", ".join(f"{SUMMARY_WORDS[key]} {value:.4g}{_between(scores, key)}" for key, value in told.items())
 

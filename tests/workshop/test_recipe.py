@@ -1,9 +1,11 @@
 """Recipes: what is settable, how values are read, what is refused."""
 
+import json
+
 import pytest
 
 from fieldmark.errors import UsageError
-from fieldmark.workshop.recipe import PRESETS, Recipe, check, keys, load_recipe, with_value
+from fieldmark.workshop.recipe import PRESETS, Recipe, check, from_json, keys, load_recipe, with_value
 
 
 def test_the_default_recipe_is_standard_and_passes_its_own_check():
@@ -77,6 +79,7 @@ def test_an_unknown_key_or_value_is_refused_and_says_what_is_right(setting, says
         "probe.shrinkage=1.5",
         "probe.power=0",
         "augment.crop=0.001",
+        "tune.batch=1",
         "decide.unsure_below=2",
         "seed=-1",
         f"seed={2**63}",
@@ -145,3 +148,9 @@ def test_a_pipe_or_an_impossible_name_is_no_recipe(fifo):
     for name in (str(fifo("r.toml")), "a\0b.toml"):
         with pytest.raises(UsageError, match="cannot be read: no such file"):
             load_recipe(name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_written_down_and_read_again_as_the_very_same(name):
+    recipe = PRESETS[name]()
+    assert repr(from_json(json.loads(json.dumps(recipe.to_json())))) == repr(recipe)

@@ -47,12 +47,12 @@ def escaped(text: Any) -> str:
     return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def _code(text: Any) -> str:
+def code(text: Any) -> str:
     """A name as Markdown code on one line, also inside a table."""
     return f"`{' '.join(re.sub('[`|]', ' ', str(text)).split())}`"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -65,7 +65,7 @@ def _head(facts: Mapping[str, Any]) -> str:
     classes = list(facts.get("classes") or ())
     source = _source(facts)
     of = f" of {escaped(source)}" if source else ""
-    task = _code(facts.get("task", "classify"))
+    task = code(facts.get("task", "classify"))
     title = f"# {escaped(source)}: a Fieldmark recogniser" if source else "# A Fieldmark recogniser"
     if not classes:
         return f"{title}\n\nTask {task}."
@@ -84,11 +84,11 @@ def _scores(facts: Mapping[str, Any]) -> str:
         return ""
     rows = []
     for key in keys:
-        name = f"{SCORE_WORDS[key].name} ({_code(key)})" if key in SCORE_WORDS else _code(key)
+        name = f"{SCORE_WORDS[key].name} ({code(key)})" if key in SCORE_WORDS else code(key)
         rows.append((name, *(_cell(key, s) for s in parts.values())))
     counts = [f"{split}: {number(s['n'])} pictures" for split, s in parts.items() if is_number(s.get("n"))]
     counted = f" ({'; '.join(counts)})" if counts else ""
-    table = _table(("score", *(escaped(split) for split in parts)), rows)
+    table = markdown_table(("score", *(escaped(split) for split in parts)), rows)
     note = "`test` pictures took no part in training or in choosing settings; `val` pictures helped to choose them."
     return f"## Scores\n\nIn brackets: 95 % intervals, bootstrap over the pictures{counted}. {note}\n\n{table}"
 
@@ -154,7 +154,7 @@ def _inside(facts: Mapping[str, Any]) -> str:
         rows.append(("input", f"{escaped(plain(facts['input']))}, uint8, normalised inside the network"))
     outputs = facts.get("outputs")
     named = outputs.items() if isinstance(outputs, Mapping) else [(name, None) for name in outputs or ()]
-    rows += [(f"output {_code(name)}", escaped(plain(shape)) if shape else "") for name, shape in named]
+    rows += [(f"output {code(name)}", escaped(plain(shape)) if shape else "") for name, shape in named]
     backbone = mapping(facts.get("backbone"))
     if backbone:
         size = f", {number(backbone['parameters'])} parameters" if is_number(backbone.get("parameters")) else ""
@@ -162,7 +162,7 @@ def _inside(facts: Mapping[str, Any]) -> str:
         rows.append(("backbone", f"{escaped(plain(backbone.get('name', 'unnamed')))}{size}{weights}"))
     if facts.get("precision") is not None:
         rows.append(("precision", escaped(plain(facts["precision"]))))
-    return f"## Inside\n\n{_table(('what', 'value'), rows)}" if rows else ""
+    return f"## Inside\n\n{markdown_table(('what', 'value'), rows)}" if rows else ""
 
 
 def _data(facts: Mapping[str, Any]) -> str:
@@ -174,14 +174,14 @@ def _data(facts: Mapping[str, Any]) -> str:
     ]
     said = [f"Source: {escaped(_source(facts))}."] if _source(facts) else []
     if data.get("fingerprint"):
-        said.append(f"Fingerprint of the whole: {_code(data['fingerprint'])}.")
-    table = f"\n\n{_table(('part', 'pictures', 'used for', 'fingerprint'), rows)}" if rows else ""
+        said.append(f"Fingerprint of the whole: {code(data['fingerprint'])}.")
+    table = f"\n\n{markdown_table(('part', 'pictures', 'used for', 'fingerprint'), rows)}" if rows else ""
     body = f"{' '.join(said)}{table}".strip()
     return f"## Data\n\n{body}" if body else ""
 
 
 def _short(part: Mapping[str, Any]) -> str:
-    return _code(str(part["fingerprint"])[:12]) if part.get("fingerprint") else "none"
+    return code(str(part["fingerprint"])[:12]) if part.get("fingerprint") else "none"
 
 
 def _limits(facts: Mapping[str, Any]) -> str:
@@ -198,4 +198,4 @@ def _limits(facts: Mapping[str, Any]) -> str:
 
 def _versions(facts: Mapping[str, Any]) -> str:
     versions = [(escaped(name), escaped(value)) for name, value in flatten(mapping(facts.get("versions"))) if name]
-    return f"## Versions\n\n{_table(('library', 'version'), versions)}" if versions else ""
+    return f"## Versions\n\n{markdown_table(('library', 'version'), versions)}" if versions else ""

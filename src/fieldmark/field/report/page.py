@@ -18,7 +18,7 @@ from fieldmark.types import Picture
 from . import charts, sections
 from .maps import map_check
 from .verdict import verdict
-from .words import clean, last_name, mapping, percent, seconds
+from .words import clean, last_name, mapping, percent, seconds, things
 from .worst import Mistake
 
 TEMPLATE = "report.html.jinja"
@@ -81,6 +81,8 @@ def page(
         "training_grid": [{"caption": s.caption, "picture": jpeg_uri(s.picture, GRID_SIDE)} for s in training_grid],
         "maps": map_check(maps),
         "learning": sections.learning(facts),
+        "samples": sections.samples(facts),
+        "things": things(facts),
         "steps": sections.run_steps(ran),
         "timeline": charts.timeline(ran),
         "total_time": seconds(sum(s for _, s in ran)),
@@ -93,15 +95,17 @@ def page(
 
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections that the page has, as (id, words)."""
+    sequence = values["things"] != "pictures"
     answered = any(part["has_answers"] or part["figures"] or part["tables"] for part in values["parts"])
     asked = [
         ("scores", "Scores", True),
-        ("data", "The pictures", values["data_parts"]),
+        ("data", f"The {values['things']}", values["data_parts"]),
         ("answers-1", "The answers", answered),
         ("mistakes", "Worst mistakes", values["mistakes"]),
         ("maps", "Where it looks", values["maps"]),
         ("training", "Training pictures", values["training_grid"]),
-        ("learning", "Before and after", values["learning"]),
+        ("samples", "What it writes", values["samples"]),
+        ("learning", "Learning" if sequence else "Before and after", values["learning"]),
         ("run", "The run", values["steps"]),
         ("skipped", "Left out", values["n_skipped"]),
         ("facts", "How it was made", values["facts"]),

@@ -30,6 +30,7 @@ from .words import (
     score,
     score_keys,
     seconds,
+    things,
 )
 
 Values = dict[str, Any]
@@ -40,7 +41,7 @@ WORST_CLASSES = 10
 BINS = 10
 FEWEST_ON_CURVE = 10
 MOST_SKIPPED = 100
-FACTS_SHOWN_ELSEWHERE = ("scores", "learning", "comparison", "classes", "coarse", "files")
+FACTS_SHOWN_ELSEWHERE = ("scores", "learning", "comparison", "classes", "coarse", "files", "alphabet", "samples")
 
 
 def parts_of(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[Values]:
@@ -60,12 +61,13 @@ def part_section(
     """One scored part: its heading, cards, and, for class answers, its charts and tables."""
     n = scores.get("n", len(evaluation.samples) if evaluation else None)
     name = {"all": "All of the data", "val": "Validation part"}.get(split, f"{split.capitalize()} part")
-    pictures = {"all": "all pictures", "val": "the validation pictures"}.get(split, f"the {split} pictures")
+    kind = things(facts)
+    pictures = {"all": f"all {kind}", "val": f"the validation {kind}"}.get(split, f"the {split} {kind}")
     note = evaluation.note if evaluation else ""
     part: Values = {
         "split": split,
         "pictures": pictures,
-        "heading": f"{name}, {number(n)} pictures" if is_number(n) else name,
+        "heading": f"{name}, {number(n)} {kind}" if is_number(n) else name,
         "note": f"{note[:1].upper()}{note[1:]}." if note else "",
         "scores": scores,
         "cards": cards(scores, facts),
@@ -161,6 +163,10 @@ def learning(facts: Mapping[str, Any]) -> Values | None:
     recorded = mapping(mapping(facts.get("head")).get("validation")).get(word.key)
     before: float | None = recorded if is_number(recorded) else None
     told: Values = {"curve": "", "rows": [], "sentence": "", "drawn": word.drawn, "dashed": before is not None}
+    losses = [(p["fraction"], p["loss"]) for s in stages for p in s.get("history", ()) if "loss" in p]
+    told["losses"] = bool(losses)
+    if losses:
+        told["curve"] = charts.loss_chart(losses, "nats a code" if facts.get("kind") == "text" else "mean steps")
     if any(points for _, points in curves):
         told["curve"] = charts.learning_chart(curves, None if before is None else max(0.0, before), word.drawn)
     told["rows"] = [
@@ -193,6 +199,12 @@ def _compared(found: Mapping[str, Any], word: TaskWord) -> str:
         f"{word.compared.format(one)}, the trained network {other}: a difference of {by}, 95 % interval {between} "
         "(paired bootstrap)."
     )
+
+
+def samples(facts: Mapping[str, Any]) -> list[Values]:
+    """Texts that a character model wrote, each with how it was drawn."""
+    rows = [mapping(row) for row in facts.get("samples") or ()]
+    return [{"text": str(row.get("text")), "how": f"temperature {plain(row.get('temperature'))}"} for row in rows]
 
 
 def data_parts(facts: Mapping[str, Any]) -> list[Values]:

@@ -60,7 +60,9 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     ),
     "foreground_roc_auc": ScoreWord("Thing or none", "chance that a picture with a thing is ranked above one without"),
     "mae": ScoreWord("Mean error", "mean absolute difference from the truth", "number"),
-    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no picture", "number"),
+    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no training", "number"),
+    "last_value_mae": ScoreWord("Mean error, last value", "the same for the last value again", "number"),
+    "seasonal_mae": ScoreWord("Mean error, last cycle", "the same for the value one period before", "number"),
     "rmse": ScoreWord("RMSE", "root of the mean squared error", "number"),
     "r2": ScoreWord("R²", "share of the variation explained", "number"),
     "perplexity": ScoreWord("Perplexity", "how many choices it hesitates between", "number"),
@@ -89,7 +91,13 @@ TASK_WORDS: dict[str, TaskWord] = {
     "detect": TaskWord("map50", "mean average precision at half overlap on validation", "reaches a mean F1 of {}"),
     "regress": TaskWord("r2", "the share of validation's variation explained", "is off by {} on average", True),
 }
+SEQUENCES = {"text": "characters", "series": "rows"}
 _NO_SCORES = ("n", "boxes", "threshold", "skipped")
+
+
+def things(facts: Mapping[str, Any]) -> str:
+    """What a bundle's data consists of, in the plural."""
+    return SEQUENCES.get(str(facts.get("kind")), "pictures")
 
 
 def clean(text: Any) -> str:

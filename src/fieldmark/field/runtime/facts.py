@@ -11,14 +11,15 @@ from .engine import PRECISIONS
 TEMPERATURES = (1e-6, 1e6)  # beyond them logits overflow; training finds exp(-6) to exp(6)
 MAX_CLASSES = 1_000_000
 MAX_NUMBER = 1e300
+MAX_SIDE = 1_000_000
+KINDS = ("text", "series")
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
     """ValueError, in words that follow "holds a value that is not valid", for facts that cannot be."""
     _check_classes(facts["classes"], facts["task"])
     _check_preprocess(facts)
-    if facts.get("precision", "auto") not in PRECISIONS:
-        raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
+    _check_precision(facts)
     _number(facts.get("recheck_margin", 0.0), "recheck_margin")
     temperature = _number(_mapping(facts, "calibration").get("temperature", 1.0), "the temperature")
     _number(_mapping(facts, "calibration").get("offset", 0.0), "the offset")
@@ -36,6 +37,28 @@ def check_facts(facts: Mapping[str, Any]) -> None:
         raise ValueError("outputs must name the network's outputs")
     _check_fit(facts)
     _check_data(_mapping(facts, "data"))
+
+
+def check_sequence_facts(facts: Mapping[str, Any]) -> None:
+    """As `check_facts`, for a bundle of the task `sequence`; alphabet and scaling are checked where they are made."""
+    _check_precision(facts)
+    if facts.get("kind") not in KINDS:
+        raise ValueError(f"kind must be {' or '.join(KINDS)}")
+    if not isinstance(_mapping(facts, "input")["name"], str) or len(_mapping(facts, "outputs")) != 1:
+        raise ValueError("input and outputs must name one each")
+    shapes = [*_mapping(facts, "outputs").values(), *_mapping(facts, "states").values()]
+    if not all(isinstance(shape, list) and len(shape) in (1, 2) for shape in shapes) or len(shapes) < 2:
+        raise ValueError("outputs and states must have shapes")
+    if not all(type(side) is int and 1 <= side <= MAX_SIDE for shape in shapes for side in shape):
+        raise ValueError("a shape is out of range")
+    data = _mapping(facts, "data")
+    if not 0 <= _number(data.get("val", 0.0), "data.val") + _number(data.get("test", 0.0), "data.test") < 1:
+        raise ValueError("the parts of data are out of range")
+
+
+def _check_precision(facts: Mapping[str, Any]) -> None:
+    if facts.get("precision", "auto") not in PRECISIONS:
+        raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
 
 
 def _check_classes(classes: Any, task: Any) -> None:

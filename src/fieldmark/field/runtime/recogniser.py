@@ -48,6 +48,10 @@ class Recogniser:
             raise UsageError(unknown_name("precision", str(precision), PRECISIONS))
         if engine not in ("auto", *ENGINES):
             raise UsageError(unknown_name("engine", str(engine), ("auto", *ENGINES)))
+        if bundle.task == bundles.SEQUENCE:
+            raise UsageError(
+                f"{bundle.path} reads sequences and recognises no pictures; use fieldmark generate or predict"
+            )
         self.bundle = bundle
         self.task: Task = get_task(bundle.task)
         try:

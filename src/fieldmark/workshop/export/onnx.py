@@ -53,7 +53,7 @@ def export_onnx(
     for power in powers:
         power.fill_(STRUCTURE_EXPONENT)
     try:
-        with _quiet():
+        with quiet():
             names = EXPORTERS if exporter == "auto" else (exporter,)
             model = _first_that_works((part or network).eval(), example, names, outputs or network.outputs)
     except ExportError as error:
@@ -63,7 +63,7 @@ def export_onnx(
     finally:
         for power, exponent in zip(powers, exponents, strict=True):
             power.copy_(exponent)
-    stripped = _strip(model)
+    stripped = strip(model)
     there = [t.name for t in model.graph.initializer if t.name.endswith("power.exponent")]
     return set_weights(stripped, {name: exponents[0].cpu().numpy() for name in there})
 
@@ -118,7 +118,7 @@ def _dynamo(part: nn.Module, example: Tensor, outputs: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """The exporter prints and warns about matters no user can mend."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -149,7 +149,7 @@ def _no_descriptor_output() -> Any:
         os.close(nowhere)
 
 
-def _strip(model: Any) -> bytes:
+def strip(model: Any) -> bytes:
     """Deterministic bytes without metadata, which holds stack traces and paths of this machine."""
     del model.metadata_props[:], model.graph.metadata_props[:], model.functions[:]
     model.graph.doc_string = model.doc_string = ""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from fieldmark import __version__, pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Picture, Preprocess, Sample
 from fieldmark.workshop.learn.base import Learner
-from fieldmark.workshop.models.network import BaseNetwork
 
 JPEG_QUALITY = 95
 PACKAGES = ("numpy", "Pillow", "openvino", "torch", "timm", "onnx")
@@ -76,7 +76,7 @@ def _jpeg(picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def weights_bytes(network: BaseNetwork) -> bytes:
+def weights_bytes(network: nn.Module) -> bytes:
     """The network's state as safetensors."""
     from safetensors.torch import save
 

@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS = 3
+SMALL, SMALLEST = 64, 28  # pixels of a side: small-input forms begin to be taken; a default is never smaller
 
 
 class Classic(nn.Module):
     """A body as timm's are: `forward_features`, `num_features`, and no classifier to take away."""
 
     num_features: int
+    form = ""  # in which way it is not as described, if any
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, F, h, w] of normalised pictures [N, 3, H, W]."""
@@ -26,6 +28,16 @@ class Classic(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """There is none."""
+
+
+def _even(body: nn.Module, gain: float = 2**0.5) -> None:
+    """Begin with weights that keep the variance of what passes through: normal, of variance gain^2 / inputs, and
+    without biases; a gain of sqrt 2 is for rectifiers (He et al. 2015), 1 for LeCun's tanh (LeCun et al. 1998)."""
+    for part in body.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.normal_(part.weight, std=gain * part.weight[0].numel() ** -0.5)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
 
 
 def _one_position(x: Tensor) -> Tensor:
@@ -58,26 +70,35 @@ class Subsampling(nn.Module):
         return F.avg_pool2d(x, 2) * self.coefficient + self.bias
 
 
+class Squashed(nn.Conv2d):
+    """A convolution and LeCun's tanh 1.7159 tanh(2/3 x), whose values at -1 and 1 are -1 and 1; the inner scale is put
+    into the weights, which are fewer than what they give."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        return 1.7159 * torch.tanh(self._conv_forward(x, 2 / 3 * self.weight, 2 / 3 * self.bias))
+
+
+def _squash(x: Tensor) -> Tensor:
+    return 1.7159 * torch.tanh(2 / 3 * x)
+
+
 class LeNet5(Classic):
     """Convolutions of 6, 16 and 120 maps with 5 x 5 windows, subsampling, 84 units, scaled tanh (LeCun et al. 1998);
     every map of the third layer sees all of the second. Pictures of 28 px have one position, larger ones several."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.c1, self.s2 = nn.Conv2d(CHANNELS, 6, 5, padding=2), Subsampling(6)
-        self.c3, self.s4 = nn.Conv2d(6, 16, 5), Subsampling(16)
-        self.c5, self.f6 = nn.Conv2d(16, 120, 5), nn.Conv2d(120, 84, 1)
+        self.c1, self.s2 = Squashed(CHANNELS, 6, 5, padding=2), Subsampling(6)
+        self.c3, self.s4 = Squashed(6, 16, 5), Subsampling(16)
+        self.c5, self.f6 = Squashed(16, 120, 5), Squashed(120, 84, 1)
         self.num_features = 84
+        _even(self, gain=1.0)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        x = _squash(self.s2(_squash(self.c1(x))))
-        x = _squash(self.s4(_squash(self.c3(x))))
-        return _squash(self.f6(_squash(self.c5(x))))
-
-
-def _squash(x: Tensor) -> Tensor:
-    """LeCun's tanh, whose values at -1 and 1 are -1 and 1."""
-    return 1.7159 * torch.tanh(2 / 3 * x)
+        x = _squash(self.s2(self.c1(x)))
+        x = _squash(self.s4(self.c3(x)))
+        return self.f6(self.c5(x))  # type: ignore[no-any-return]
 
 
 class ConvNet(Classic):
@@ -125,6 +146,7 @@ class MnistNet(Classic):
         side = ((size - 4) // 2 - 4) // 2
         self.dense = nn.Linear(20 * side**2, 50)
         self.num_features = 50
+        _even(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         x = F.relu(F.max_pool2d(self.conv1(x), 2))
@@ -187,7 +209,7 @@ class RowNet(Classic):
 
 class AlexNet(Classic):
     """Five convolutions and two dense layers of 4,096 (Krizhevsky 2014), with local response norm where asked for
-    (Krizhevsky et al. 2012)."""
+    (Krizhevsky et al. 2012). The first convolution of its small-input form has windows of 3 x 3 and stride 1."""
 
     def __init__(self, size: int, response_norm: bool = False) -> None:
         super().__init__()
@@ -198,8 +220,13 @@ class AlexNet(Classic):
         if response_norm:
             for place in (5, 2):  # after the second and the first rectifier
                 layers.insert(place, nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0))
-        self.features, self.avgpool = nn.Sequential(*layers), made.avgpool
-        self.classifier = made.classifier[:-1]
+        self.avgpool, self.classifier = made.avgpool, made.classifier[:-1]
+        if size <= SMALL:
+            self.form = "a 3 x 3 stem of stride 1"
+            layers[0] = nn.Conv2d(CHANNELS, 64, 3, padding=1)
+            side = (((size - 1) // 2 - 1) // 2 - 1) // 2  # after three poolings
+            self.avgpool, self.classifier[1] = nn.Identity(), nn.Linear(256 * side**2, 4096)
+        self.features = nn.Sequential(*layers)
         self.num_features = 4096
 
     def forward_features(self, x: Tensor) -> Tensor:

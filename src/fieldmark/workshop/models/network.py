@@ -6,8 +6,10 @@ N pictures, K attention maps, F features, h x w positions, D = K * F, L classes.
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fieldmark.workshop.models.attention import Average, Pooling, make_pooling
@@ -70,6 +72,11 @@ class BaseNetwork(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(backbone.std).view(1, 3, 1, 1))
         self.backbone = backbone
         self.dropout = nn.Dropout(0.0)
+
+    def set_statistics(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
+        """Normalise pictures by these statistics [3] of values of 0 to 255."""
+        self.mean.copy_(torch.from_numpy(mean).view(1, 3, 1, 1))
+        self.std.copy_(torch.from_numpy(std).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """The outputs in their order, [N, ...]."""

@@ -44,6 +44,7 @@ EMBEDDED = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
+STATISTICS = ("mean", "std")  # of pictures of 0 to 255, in a bundle
 HUB_FILE = "model.safetensors"
 HUB_PATIENCE_S = 5.0
 EMBEDDED_MEAN = EMBEDDED_STD = (0.5, 0.5, 0.5)
@@ -73,7 +74,7 @@ def from_file(path: Path) -> dict[str, Tensor]:
         if tensor.is_floating_point() and not tensor.float().isfinite().all():
             raise WeightsError(f"{path} is damaged: {name} holds numbers that are not finite; use another file")
     ours = {k.removeprefix("backbone.body."): v for k, v in state.items() if k.startswith("backbone.body.")}
-    return ours or state
+    return ours | {k: state[k] for k in STATISTICS if k in state} if ours else state
 
 
 def from_embedded(name: str, wanted: State) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from fieldmark.workshop.recipe.values import (
     ProbeRecipe,
     Recipe,
     RegulariseRecipe,
+    SequenceRecipe,
     TuneRecipe,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "ProbeRecipe",
     "Recipe",
     "RegulariseRecipe",
+    "SequenceRecipe",
     "TuneRecipe",
     "check",
     "flat",

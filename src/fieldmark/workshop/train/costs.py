@@ -12,12 +12,13 @@ from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from fieldmark.workshop.models import BaseNetwork
+from fieldmark.workshop.models.classic import SMALL
 from fieldmark.workshop.models.cut import PICTURES, Cuttable
 
 BACKWARD = 2.2  # times the forward pass, of the blocks that learn
 PREFIX_SAVES = 0.7  # of the engine's time for the blocks that are left out; reading stays
 READING = 0.2  # of the engine's time for a picture
-PROFILE_PICTURES = 8
+PROFILE_PICTURES, PROFILE_SMALL = 8, 128  # the latter of small ones, whose time is more than that of calls
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Costs:
     """`engine`: of one picture through reading and engine; `whole`: forward through the network; `after`: forward
     from each place where it may be cut; `row_bytes`: of one row there; `work_after`: the share of multiplications
     after it, which unlike seconds are the same whenever they are measured; `area`: of an augmented view, as a share of
-    the plain picture's."""
+    the plain picture's; `fresh`: of a view's time, what a step of the whole network pays for, none where pictures are
+    kept decoded."""
 
     engine: float
     whole: float
@@ -33,11 +35,12 @@ class Costs:
     row_bytes: dict[str, int] = field(default_factory=dict)
     work_after: dict[str, float] = field(default_factory=dict)
     area: float = 1.0
+    fresh: float = 0.5
 
     def train(self, cut: str) -> float:
         """Of one augmented view in a training step of the tail after this cut."""
         if cut == PICTURES:
-            return self.area * (1 + BACKWARD) * self.whole + 0.5 * self.view()
+            return self.area * (1 + BACKWARD) * self.whole + self.fresh * self.view()
         return self.area * (1 + BACKWARD) * self.after[cut]
 
     def view(self) -> float:
@@ -54,12 +57,13 @@ def profile(
 ) -> Costs:
     """Time every block in torch on the CPU, twice, and count its multiplications, and what reads the features where
     that is costly: in `network`; `engine` is passed through."""
-    x = torch.randn(PROFILE_PICTURES, 3, size_wh[1], size_wh[0]).to(memory_format=torch.channels_last)
+    count = PROFILE_SMALL if max(size_wh) <= SMALL else PROFILE_PICTURES
+    x = torch.randn(count, 3, size_wh[1], size_wh[0]).to(memory_format=torch.channels_last)
     runner = _Clock(fx.GraphModule(cuttable.root, cuttable.graph))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, autocast):
         runner.run(x)  # the first time sets up
         features = runner.run(x)
-        seconds = {node: s / PROFILE_PICTURES for node, s in runner.seconds.items()}
+        seconds = {node: s / count for node, s in runner.seconds.items()}
         with FlopCounterMode(display=False) as runner.counter:
             few = runner.run(x[:1])
         head_s, head_work = (0.0, 0) if network is None or network.exact else _head(network, features, few)

@@ -165,6 +165,7 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
             "name": backbone.name,
             "weights": backbone.source,
             "parameters": sum(p.numel() for p in backbone.parameters()),
+            "form": backbone.form or None,
         },
         "head": learned.head,
         "learning": [

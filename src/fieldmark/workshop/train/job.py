@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from fieldmark.data import Index
+from fieldmark.data import Index, Skipped
 from fieldmark.data.frame import read_frame
 from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
@@ -23,13 +23,12 @@ from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import LEARNERS, Learner
 from fieldmark.workshop.models import BaseNetwork, create_backbone
 from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.recipe.tasks import for_task
 from fieldmark.workshop.train.augment import PLAIN, SIDE_STEP, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
 TASKS = ("auto", *LEARNERS)
-TASK_OF_KIND = {"target": "regress", "boxes": "detect", "mask": "segment"}
-CROP = 0.35  # the smallest part of a picture that a view keeps, where the recipe leaves it open
 LOCK = ".lock"
 MOST_SAID = 20
 MEASURED, WIDEST = 200, 2.0  # pictures whose shape is looked at, and the largest ratio of sides of an input
@@ -148,54 +147,18 @@ def _said(value: Any) -> str:
     return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-def _recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe) -> str:
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 
-def task_of(index: Index) -> str:
-    """The task that the data speaks for."""
-    if index.kind in TASK_OF_KIND:
-        return TASK_OF_KIND[index.kind]
-    several = any(len(s.labels) != 1 for s in index.samples)
-    return "multilabel" if index.kind == "labels" and several else "classify"
-
-
-def for_task(recipe: Recipe, task: str) -> Recipe:
-    """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
-    the very question are neither cropped nor smaller than at prediction."""
-    augment = recipe.augment
-    if recipe.picture.tile and task != "segment":
-        raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
-    if task in LOCATED:
-        _check_located(recipe, task)
-    if task == "regress":
-        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
-        if recipe.decide.glances != 1:
-            raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
-    return replace(recipe, task=task, augment=replace(augment, crop=augment.crop or CROP))
-
-
-def _check_located(recipe: Recipe, task: str) -> None:
-    """UsageError for what needs one row of truth a picture."""
-    refused = {
-        "probe.on": recipe.probe.on,
-        "decide.glances": recipe.decide.glances != 1,
-        "model.head": recipe.model.head != "average",
-        "augment.mixup": recipe.augment.mixup,
-        "augment.cutmix": recipe.augment.cutmix,
-        "augment.policy": recipe.augment.policy != "none",
-    }
-    for key, given in refused.items():
-        if given:
-            raise UsageError(f"{key} is not for --task {task}, whose truth lies somewhere in the picture; leave it out")
-
-
-def make_network(recipe: Recipe, learner: Learner, aspect: float = 1.0) -> tuple[BaseNetwork, Preprocess]:
-    """The untrained network, and how its input is made: of the backbone's size, in a shape of this ratio of width to
-    height."""
+def make_network(
+    recipe: Recipe, learner: Learner, aspect: float = 1.0, pictures: int = 0
+) -> tuple[BaseNetwork, Preprocess]:
+    """The untrained network, and how pictures, of sides of `pictures` pixels where that is known, become its input: of
+    the backbone's size, in a shape of this ratio of width to height."""
     _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
-    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size)
+    backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size, pictures)
     network = learner.network(backbone).eval().requires_grad_(False)
     size_wh = (backbone.size, backbone.size)
     if aspect != 1:
@@ -257,16 +220,12 @@ def hold_run(run: Path) -> Iterator[None]:
 def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun: float) -> Journal:
     """Write down what the run is, and open its journal. UsageError when it was begun with other data."""
     _check_same_split(run, _split_text(index))
-    write_text(run / "recipe.json", _recipe_text(recipe))
-    for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    write_text(run / "recipe.json", recipe_text(recipe))
+    clear_partial(run)
     write_text(run / "split.csv", _split_text(index))
     journal = Journal(run / "log.jsonl", progress, begun, open_trackers(recipe.log, run, flat(recipe)))
     journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
-    for skip in index.skipped[:MOST_SAID]:
-        journal.say(f"left out {skip.name}: {skip.reason}")
-    if len(index.skipped) > MOST_SAID:
-        journal.say(f"left out {len(index.skipped) - MOST_SAID:,} more; the report lists all")
+    say_skipped(journal, index.skipped)
     if index.notes:
         journal.write("annotations", notes=[[note.name, note.text] for note in index.notes])
     for note in index.notes[:MOST_SAID]:
@@ -274,6 +233,20 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun:
     if len(index.notes) > MOST_SAID:
         journal.say(f"{len(index.notes) - MOST_SAID:,} more notes on annotations; log.jsonl has them")
     return journal
+
+
+def clear_partial(run: Path) -> None:
+    """Remove what a run that was killed while it wrote has left."""
+    for left in run.glob(f".*{PARTIAL}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def say_skipped(journal: Journal, skipped: Sequence[Skipped]) -> None:
+    """The first of what was left out, and how many more."""
+    for skip in skipped[:MOST_SAID]:
+        journal.say(f"left out {skip.name}: {skip.reason}")
+    if len(skipped) > MOST_SAID:
+        journal.say(f"left out {len(skipped) - MOST_SAID:,} more; the report lists all")
 
 
 def _split_text(index: Index) -> str:

@@ -171,13 +171,15 @@ def learning(tail: Tail, recipe: Recipe, device: torch.device) -> Iterator[None]
 @contextlib.contextmanager
 def _drop_path(tail: Tail, rate: float) -> Iterator[None]:
     """Stochastic depth in the blocks that have a place for it, growing from the first block to `rate` at the last."""
+    if not rate:
+        yield
+        return
     from timm.layers import DropPath
 
     places = [(part, name) for part in tail.modules() for name in DROP_PATHS if hasattr(part, name)]
     before = [getattr(part, name) for part, name in places]
-    if rate:
-        for i, (part, name) in enumerate(places):
-            setattr(part, name, DropPath(rate * (i + 1) / len(places)))
+    for i, (part, name) in enumerate(places):
+        setattr(part, name, DropPath(rate * (i + 1) / len(places)))
     try:
         yield
     finally:

@@ -33,10 +33,18 @@ GUESSED_GPU_COST = 2e-3
 
 class Planner:
     """The plan of one run, in RUN/plan.json; that of an earlier run that goes on is `replayed` as it was. `job` is the
-    one given, with the size of views that the plan decides; `tune` its recipe, settled."""
+    one given, with the size of views that the plan decides; `tune` its recipe, settled. `decoded`: whether all
+    pictures are kept, decoded."""
 
     def __init__(
-        self, job: Job, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool, identity: str
+        self,
+        job: Job,
+        usable: probe.Usable,
+        engine: Engine,
+        cuttable: Cuttable | None,
+        bf16: bool,
+        identity: str,
+        decoded: bool = False,
     ) -> None:
         self.identity = identity
         self.job = job
@@ -47,6 +55,7 @@ class Planner:
         self.replayed = earlier is not None
         self.tune = plans.settled(job.recipe.tune, job.budget_s if earlier is None else earlier.budget_s)
         if earlier is None:
+            self.decoded = decoded
             self.plan = self._new(usable, engine, cuttable, bf16)
         else:
             self.plan = earlier
@@ -58,7 +67,7 @@ class Planner:
         costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
         for size in VIEW_SIZES:
             self.job = replace(self.job, view_size=size)
-            self.costs = replace(costs, area=self._area())
+            self.costs = replace(costs, area=self._area(), fresh=0.0 if self.decoded else costs.fresh)
             plan = self._plan()
             epochs = plan.stages[-1].epochs if plan.stages else 0.0
             if self.job.recipe.augment.size or plan.budget_s is None or epochs >= MANY_EPOCHS:

@@ -40,7 +40,8 @@ class Order:
     def places(self, number: int) -> NDArray[np.int64]:
         """The places [batch] of batch `number`."""
         at = np.arange(number * self.batch, (number + 1) * self.batch)
-        return np.array([self._epoch(int(e))[i] for e, i in zip(at // self.n, at % self.n, strict=True)], np.int64)
+        epochs = np.unique(at // self.n)
+        return np.concatenate([self._epoch(int(e))[at[at // self.n == e] % self.n] for e in epochs])
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:

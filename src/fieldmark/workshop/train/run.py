@@ -11,6 +11,8 @@ from fieldmark.field.runtime import Evaluation
 from fieldmark.field.tasks import get_task
 from fieldmark.files import atomic_folder, is_file
 from fieldmark.workshop.learn import make_learner
+from fieldmark.workshop.recipe.tasks import for_task, task_of
+from fieldmark.workshop.train import sequence
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device
 from fieldmark.workshop.train.finish import write_bundle
@@ -18,16 +20,15 @@ from fieldmark.workshop.train.job import (
     Job,
     aspect_of,
     check_place,
-    for_task,
     hold_run,
     make_network,
     open_run,
     recorded_recipe,
     resolve_recipe,
-    task_of,
 )
 from fieldmark.workshop.train.journal import Progress, silent
 from fieldmark.workshop.train.plan import seconds_of
+from fieldmark.workshop.train.small import settle, side_of
 from fieldmark.workshop.train.stages import Stages
 
 
@@ -69,7 +70,8 @@ def train(
     begun: float | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Learn what DATA tells of its pictures; the bundle is in `out`/bundle.
+    """Learn what DATA tells of its pictures, or what comes next in it (the task `sequence`); the bundle is in
+    `out`/bundle.
 
     `settings` are `key=value` on top of the recipe. `budget` is a time ("90s", "5m", "2h", or seconds) at whose end
     the best bundle that it allows is on disk; its clock begins now, or at `begun` of time.monotonic().
@@ -80,6 +82,13 @@ def train(
     begun = time.monotonic() if begun is None else begun
     budget_s = None if budget is None else seconds_of(budget)
     run = Path(out)
+    if sequence.asked(task, data, run, recipe, resume):
+        wish = sequence.Wish(
+            data, run, backbone, head, recipe, settings, device, seed, budget_s, resume, begun, progress
+        )
+        read, skipped = sequence.train_sequence(wish)
+        scores = {e.split: e.scores for e in read}
+        return Result(run, run / "bundle", sequence.TASK, time.monotonic() - begun, skipped, scores)
     if resume and not (recipe or settings or backbone or head or seed is not None) and is_file(run / "recipe.json"):
         chosen = recorded_recipe(run)
     else:
@@ -96,13 +105,16 @@ def train(
     index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
     learner = make_learner(index, chosen)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, learner, aspect_of(index.part("train"), chosen))
+    network, preprocess = make_network(chosen, learner, aspect_of(index.part("train"), chosen), side_of(index.samples))
     with hold_run(run):
         check_place(run, chosen, resume)  # again, now that nobody else can write there
         journal = open_run(run, chosen, index, progress, begun)
         for note in learner.notes:
             journal.say(note)
-        job = Job(chosen, index, learner, network, preprocess, target, run, journal, begun, budget_s)
+        if network.backbone.form:
+            journal.say(f"form of {network.backbone.name} for {preprocess.size_wh[0]} px: {network.backbone.form}")
+        settled = settle(chosen, max(preprocess.size_wh), len(index.part("train")))
+        job = Job(settled, index, learner, network, preprocess, target, run, journal, begun, budget_s)
         evaluations, skipped = _work(job)
         seconds = time.monotonic() - begun
         scores = {e.split: e.scores for e in evaluations}

@@ -17,7 +17,7 @@ from fieldmark.workshop.learn import OnLogits
 from fieldmark.workshop.learn.linear import LinearHead
 from fieldmark.workshop.models import Network
 from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
-from fieldmark.workshop.train import augment, probe
+from fieldmark.workshop.train import augment, probe, small
 from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
 from fieldmark.workshop.train.device import TorchEngine, computes_bf16, keep_freed_memory
 from fieldmark.workshop.train.job import Job
@@ -62,11 +62,14 @@ class Stages:
         self.caches: dict[str, list[tuple[FeatureCache, Preprocess]]] = {}  # rows by cut, one a view, and how
         self.engines: dict[tuple[str, tuple[int, int]], Engine] = {}  # by cut and size
         self.fitted: probe.Fitted | None = None
+        self.kept: small.Kept | None = None
         self.onnx, self.settled = b"", dict[str, Any]()
 
     def run(self) -> Learned:
         """All of them; the network ends with the best weights by validation."""
         job = self.job
+        if not self.recipe.probe.on:
+            self._look()
         with job.journal.step("network to ONNX"):
             self.onnx = export_onnx(self.network, job.preprocess.size_wh)
             try:
@@ -77,14 +80,13 @@ class Stages:
                     f"the engine cannot run backbone {name} on {size} px pictures; set picture.size higher or choose "
                     "another backbone"
                 ) from error
-        self.planner = Planner(job, self.usable, engine, self.cuttable, self.bf16, self.identity)
+        self.planner = Planner(
+            job, self.usable, engine, self.cuttable, self.bf16, self.identity, decoded=self.kept is not None
+        )
         self.job = self.planner.job
         if self.recipe.probe.on:
             self._probe(engine)
             self.planner.revise(self.fitted.engine_cost if self.fitted else None)
-        else:
-            self.usable.leave_out(probe.undecodable(self.usable, job.journal), job.journal)
-            probe.check_classes_left(self.usable, job.classes)
         before, settled_before = self.onnx, self.settled
         fits = self._later_stages()
         kept = self.onnx is not before
@@ -101,6 +103,18 @@ class Stages:
             settled_before,
             fits,
         )
+
+    def _look(self) -> None:
+        """Decode every picture, and keep small ones: no linear stage finds those that cannot be used. A network with
+        random weights normalises by the pictures that it learns from."""
+        job = self.job
+        if not job.learner.located:
+            self.kept = small.keep(self.usable, job.preprocess, self.recipe.augment, job.journal)
+        errors = self.kept.errors if self.kept is not None else probe.undecodable(self.usable, job.journal)
+        self.usable.leave_out(errors, job.journal)
+        probe.check_classes_left(self.usable, job.classes)
+        if self.kept is not None and self.network.backbone.source == "random":
+            self.network.set_statistics(*self.kept.statistics())
 
     def _later_stages(self) -> tuple[tuple[StagePlan, Progress], ...]:
         """The stages after the linear one; their network is kept where validation says that it is better."""
@@ -213,6 +227,9 @@ class Stages:
     def _source(self, stage: StagePlan, prefix: torch.nn.Module) -> Source:
         usable, job = self.usable, self.job
         dtype = torch.bfloat16 if self.bf16 else torch.float32
+        if stage.cut == PICTURES and self.kept is not None:
+            augmented, seed = self.recipe.augment, self.recipe.seed
+            return small.SmallPictures(self.kept, usable.keys, job.preprocess, augmented, seed, job.device)
         if not stage.views:
             paths = [s.path for s in usable.samples]
             fresh = Pictures(

@@ -1,0 +1,126 @@
+"""Small networks from scratch on small pictures, each as a user trains it, and how soon: accuracy, seconds, parameters.
+
+python -m bench.zoo [SET ...]            every network on these sets (all of them)
+python -m bench.zoo SET NETWORK ...      some networks on one set
+python -m bench.zoo loops [SET ...]      seconds beside the plain loop of tutorials, on two cores (fashion-mnist)
+python -m bench.zoo table                docs/zoo.md from what was measured
+
+Figures go to `bench/results/zoo.json` as they come.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import budget, results, small_sets, zoo_table
+
+OUT = Path(__file__).parent / "out" / "zoo"
+SMALL = ("mlp", "lenet5", "mnistnet", "attentionnet", "rownet", "convnet", "poolnet", "attentioncnn")
+NETWORKS = {
+    "fashion-mnist": SMALL,
+    "mnist-5k": SMALL,
+    "digits": SMALL,
+    "grocery-32": (*SMALL, "resnet18"),
+}
+UPRIGHT = ("augment.flip=false",)  # digits are other ones in the mirror
+SETTINGS = {
+    "fashion-mnist": ("tune.epochs=15", "data.val=0.05"),
+    "mnist-5k": ("tune.epochs=30", "data.val=0.05", *UPRIGHT),
+    "digits": ("tune.epochs=60", *UPRIGHT),
+    "grocery-32": ("tune.epochs=40",),
+}
+FEWER = {"attentioncnn": 5, "poolnet": 5, "resnet18": 15}  # epochs where many would take long
+AS_THEY_ARE = ("augment.crop=1", "augment.flip=false")  # like the plain loop
+LOOPS = ("mnistnet", "lenet5")
+LADDER = (2, 3, 4, 5, 6, 8, 10)  # epochs, until the plain loop's accuracy is reached
+CORES = 2
+
+
+def measure(name: str, network: str, *settings: str) -> dict[str, Any]:
+    """One training from an empty cache: scores, seconds of the process and of its steps, parameters."""
+    place = OUT / f"{name}-{network}"
+    shutil.rmtree(place, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as cache:
+        begun = time.perf_counter()
+        words = ("--backbone", network, "--recipe", "scratch")
+        scores = budget.train(str(small_sets.folder(name) / "labels.csv"), place, cache, *words, settings=settings)
+        seconds = time.perf_counter() - begun
+    facts = json.loads((place / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+    log = [json.loads(line) for line in (place / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = {event["name"]: event["took"] for event in log if event["event"] == "step"}
+    features = facts["outputs"]["embedding"][0]
+    return {
+        **{key: scores["test"][key] for key in ("n", "accuracy", "accuracy_ci")},
+        "seconds": round(seconds, 1),
+        "training_s": round(steps["training full"], 1),
+        "reading_s": round(steps["reading the pictures"], 1),
+        "parameters": facts["backbone"]["parameters"] + (features + 1) * len(facts["classes"]),
+        "side": facts["preprocess"]["size_wh"][0],
+        "form": facts["backbone"]["form"],
+        "epochs": facts["recipe"]["tune"]["epochs"],
+        "batch": facts["recipe"]["tune"]["batch"],
+    }
+
+
+def zoo(names: list[str], networks: list[str]) -> None:
+    """Every network on every set."""
+    found = results.read("zoo")
+    for name in names:
+        for network in networks or NETWORKS[name]:
+            settings = [s for s in SETTINGS[name] if not (network in FEWER and s.startswith("tune.epochs"))]
+            if network in FEWER:
+                settings.append(f"tune.epochs={FEWER[network]}")
+            found[f"{name} {network}"] = measure(name, network, *settings)
+            results.write("zoo", found)
+
+
+def loops(names: list[str]) -> None:
+    """The plain loop, then ever longer trainings until one is as accurate; all on two cores, one after the other."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    found = results.read("zoo")
+    for name in names or ["fashion-mnist"]:
+        for network in LOOPS:
+            plain = _plain(name, network)
+            rows = []
+            for epochs in LADDER:
+                rows.append(measure(name, network, *AS_THEY_ARE, "data.val=0.05", f"tune.epochs={epochs}"))
+                if rows[-1]["accuracy"] >= plain["curve"][-1]["accuracy"]:
+                    break
+            last, curve = rows[-1], plain["curve"][-1]
+            found[f"loop {name} {network}"] = {
+                "plain": plain,
+                "fieldmark": rows,
+                "reached": last["accuracy"] >= curve["accuracy"],
+                "ratio": curve["seconds"] / last["training_s"],
+                "ratio_with_reading": curve["seconds"] / (last["training_s"] + last["reading_s"]),
+                "ratio_of_processes": plain["seconds"] / last["seconds"],
+            }
+            results.write("zoo", found)
+
+
+def _plain(name: str, network: str) -> dict[str, Any]:
+    """Epochs of the plain loop, in a process of its own."""
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "bench.plain_loop", str(small_sets.folder(name)), network]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {"seconds": time.perf_counter() - begun, "curve": json.loads(done.stdout.splitlines()[-1])}
+
+
+def main(words: list[str]) -> None:
+    if words[:1] == ["loops"]:
+        loops(words[1:])
+    elif words[:1] != ["table"]:
+        names = [word for word in words if word in NETWORKS] or list(NETWORKS)
+        zoo(names, [word for word in words if word not in NETWORKS])
+    zoo_table.write(results.read("zoo"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
