@@ -12,7 +12,7 @@ from fieldmark.workshop.models.cut import split, trace
 from fieldmark.workshop.models.segmenter import SEGMENTERS, SegmentNetwork
 
 pytest.importorskip("segmentation_models_pytorch")
-SIDE = 64
+SIDE = 96
 
 
 def network(decoder: str, backbone: str = "tf_efficientnet_lite0", classes: int = 3) -> SegmentNetwork:

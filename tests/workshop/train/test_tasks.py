@@ -13,6 +13,8 @@ from fieldmark import bundle as bundles
 from fieldmark.errors import DataError, UsageError
 from fieldmark.field.runtime import evaluate, load
 from fieldmark.workshop.train import train
+from fieldmark.workshop.recipe import load_recipe
+from fieldmark.workshop.recipe.tasks import for_task
 from tests.training import BACKBONE, TINY, coloured, events, tiny_train
 
 TAIL = ("tune.stages=tail", "tune.most_epochs=2", "tune.views=2", "tune.batch=8", "optim.rate=0.003")
@@ -96,7 +98,7 @@ def test_the_names_of_boxes_may_be_learned_as_labels(tmp_path):
     rows = [f"{p},{p.parent.name},0,0,9,9" for p in pictures] + [f"{p},thing,9,9,20,20" for p in pictures[::2]]
     (tmp_path / "boxes.csv").write_text("\n".join(["path,label,xmin,ymin,xmax,ymax", *rows]))
     with pytest.raises(DataError, match=r"holds boxes, not one name a picture; .* --task multilabel"):
-        tiny_train(tmp_path / "boxes.csv", tmp_path / "no")
+        tiny_train(tmp_path / "boxes.csv", tmp_path / "no", task="classify")
     result = tiny_train(tmp_path / "boxes.csv", tmp_path / "run", task="multilabel")
     assert "thing" in load(result.bundle).classes
     again = evaluate(result.bundle, tmp_path / "boxes.csv")
@@ -110,7 +112,8 @@ def test_a_number_is_recognised_as_such_and_learned(numbered, numbered_run):
     assert scores["mae"] < 0.4 * scores["baseline_mae"]
     facts = bundles.load(numbered_run.run).facts
     assert facts["precision"] == "f32"
-    assert facts["recipe"]["augment"]["crop"] == facts["recipe"]["augment"]["size"] == 1.0
+    assert facts["recipe"]["augment"]["size"] == 1.0
+    assert for_task(load_recipe(), "regress").augment.crop == 1.0
     recogniser = load(numbered_run.run)
     assert evaluate(recogniser, numbered).scores == numbered_run.scores["test"]
     with numbered.open(encoding="utf-8") as stream:

@@ -67,6 +67,7 @@ def part_section(
     part: Values = {
         "split": split,
         "pictures": pictures,
+        "things": kind,
         "heading": f"{name}, {number(n)} {kind}" if is_number(n) else name,
         "note": f"{note[:1].upper()}{note[1:]}." if note else "",
         "scores": scores,

@@ -32,7 +32,7 @@ def verdict(parts: Sequence[Values]) -> list[str]:
 def _other_verdict(part: Mapping[str, Any]) -> str:
     """What the scores mean where they are not of single classes."""
     scores = part["scores"]
-    if is_number(scores.get("mae")):
+    if part["things"] == "pictures" and is_number(scores.get("mae")):
         beside = f", where always stating the mean is off by {number(scores.get('baseline_mae'))}"
         explained = (
             f"; it explains {percent(scores.get('r2'), 0)} of the variation" if is_number(scores.get("r2")) else ""
@@ -62,9 +62,9 @@ def _other_verdict(part: Mapping[str, Any]) -> str:
 
 def _caveats(part: Mapping[str, Any]) -> list[str]:
     tested = {
-        "test": "Measured on pictures that took no part in training or in choosing settings.",
-        "val": "Measured on pictures that also helped to choose settings: new ones may do a little worse.",
-        "train": "Measured on the training pictures themselves: new ones will do worse.",
+        "test": f"Measured on {part['things']} that took no part in training or in choosing settings.",
+        "val": f"Measured on {part['things']} that also helped to choose settings: new ones may do a little worse.",
+        "train": f"Measured on the training {part['things']} themselves: new ones will do worse.",
     }.get(part["split"], "")
     base = part.get("baseline")
     guess = f"Always naming the most frequent class would get {hundred(base)} of 100." if base is not None else ""
