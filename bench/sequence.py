@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -81,9 +82,10 @@ def our_rounds(codes: Any, journal: Journal) -> Callable[[], Rates]:
     recipe = load_recipe("sequence")
     device = torch.device("cpu")
     keep_freed_memory()
-    network = CharRNN(256, "lstm", EMBEDDING, HIDDEN, 1)
+    used = np.unique(codes).tolist()
+    network = CharRNN(256, "lstm", EMBEDDING, HIDDEN, 1, used=used)
     source = TextWindows(codes, codes[:0], WINDOW, BATCH, 0)
-    lesson = ReadingLesson(network, source, NextCode(), 0.0, device, computes_bf16(device))
+    lesson = ReadingLesson(network, source, NextCode(used), 0.0, device, computes_bf16(device))
     optimiser = make_optimiser([list(network.named_parameters())], (), recipe.optim, BATCH)
 
     def round_() -> Rates:
@@ -100,16 +102,17 @@ def our_rounds(codes: Any, journal: Journal) -> Callable[[], Rates]:
 
 
 def plain_rounds(codes: Any) -> Callable[[int], Rates]:
-    """The same of a plain loop with so many threads."""
+    """The same of a plain loop with so many threads, on an alphabet of the text's own characters."""
+    names, numbers = np.unique(codes, return_inverse=True)
     embedding, lstm, head = (
-        nn.Embedding(256, EMBEDDING),
+        nn.Embedding(len(names), EMBEDDING),
         nn.LSTM(EMBEDDING, HIDDEN, batch_first=True),
-        nn.Linear(HIDDEN, 256),
+        nn.Linear(HIDDEN, len(names)),
     )
     parameters = [*embedding.parameters(), *lstm.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, 3e-3)
     length = len(codes) // BATCH
-    data = torch.from_numpy(codes[: BATCH * length].copy()).long().view(BATCH, length)
+    data = torch.from_numpy(numbers[: BATCH * length]).view(BATCH, length)
     carried: list[Any] = [None, 0]
 
     def round_(threads: int) -> Rates:

@@ -13,6 +13,12 @@ def test_the_error_of_a_code_is_its_surprise():
     torch.testing.assert_close(NextCode().scores(logits.bfloat16(), targets), expected, atol=0.05, rtol=0.05)
 
 
+def test_logits_of_used_codes_alone_are_told_by_their_number():
+    logits, targets = torch.randn(3, 2, 2), torch.tensor([[7, 9], [9, 9], [7, 7]])
+    expected = NextCode().errors(logits, torch.tensor([[0, 1], [1, 1], [0, 0]]))
+    torch.testing.assert_close(NextCode([7, 9]).errors(logits, targets), expected)
+
+
 def test_the_error_of_values_is_hubers_over_those_that_are_known():
     outputs = torch.tensor([[[0.0, 0.0]], [[3.0, 1.0]]], requires_grad=True)
     targets = torch.tensor([[[0.5, float("nan")]], [[0.0, 1.5]]])

@@ -105,3 +105,13 @@ def test_a_series_network_begins_as_its_linear_forecast():
     torch.testing.assert_close(changes, inputs @ network.direct.T)
     assert h.shape == (1, 3, HIDDEN)
     assert network.widths == [8, HIDDEN]
+
+
+def test_in_training_the_head_gives_the_codes_that_the_text_has_and_they_are_the_same():
+    network = CharRNN(CODES, "lstm", EMBEDDING, HIDDEN, 1, used=(1, 4))
+    codes = torch.tensor([[1], [4]])
+    whole, *_ = network.eval()(codes, *network.begin(1))
+    some, *_ = network.train()(codes, *network.begin(1))
+    torch.testing.assert_close(some, whole[..., [1, 4]])
+    assert whole.softmax(-1)[..., [1, 4]].sum(-1).min().item() > 0.999
+    assert "used" not in network.state_dict()

@@ -3,6 +3,7 @@
 S steps, N sequences, V codes, C columns.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -23,9 +24,15 @@ class Task(Protocol):
 
 
 class NextCode:
-    """Cross-entropy in nats of logits [S, N, V] against the codes [S, N] that came."""
+    """Cross-entropy in nats of logits [S, N, V] against the codes [S, N] that came. Where there are as many logits as
+    `used` codes, they are of those alone."""
+
+    def __init__(self, used: Sequence[int] = ()) -> None:
+        self.used = torch.tensor(used, dtype=torch.long)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if outputs.shape[-1] == len(self.used):
+            targets = torch.searchsorted(self.used.to(targets.device), targets)
         flat = F.cross_entropy(outputs.float().flatten(0, 1), targets.flatten(), reduction="none")
         return flat.view_as(targets)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 CELLS: Mapping[str, Callable[[int, int], nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 STATES = {"lstm": ("h", "c"), "gru": ("h",), "rnn": ("h",)}  # what a cell carries from step to step
 FORGET_BIAS = 1.0  # of an LSTM at the beginning: remember (Jozefowicz et al. 2015)
+UNUSED_BIAS = -20.0  # of the logit of a code that the text does not have
 States = tuple[Tensor, ...]  # each [L, N, H]
 
 
@@ -69,7 +70,13 @@ class Recurrent(nn.Module):
 
 
 class CharRNN(Recurrent):
-    """Which code comes next, at every position: an embedding, recurrent layers, a linear head."""
+    """Which code comes next, at every position: an embedding, recurrent layers, a linear head.
+
+    `used`: the codes that the text has. In training the head gives their logits alone, in this order; otherwise those
+    of all codes, of which the others are improbable from the beginning.
+    """
+
+    used: Tensor
 
     def __init__(
         self,
@@ -79,12 +86,14 @@ class CharRNN(Recurrent):
         hidden: int = 512,
         layers: int = 1,
         tie: bool = False,
+        used: Sequence[int] = (),
     ) -> None:
         super().__init__(cell, embedding, hidden, layers)
+        self.register_buffer("used", torch.tensor(list(used) or range(codes)), persistent=False)
         self.embedding = nn.Embedding(codes, embedding)
         self.project = nn.Linear(hidden, embedding, bias=False) if tie and hidden != embedding else nn.Identity()
         self.weight = None if tie else nn.Parameter(torch.empty(codes, hidden))
-        self.bias = nn.Parameter(torch.zeros(codes))
+        self.bias = nn.Parameter(torch.full((codes,), UNUSED_BIAS).index_fill(0, self.used, 0.0))
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding))
         if self.weight is not None:
             nn.init.uniform_(self.weight, -1 / math.sqrt(hidden), 1 / math.sqrt(hidden))
@@ -94,10 +103,14 @@ class CharRNN(Recurrent):
         return [self.embedding.embedding_dim, *[self.hidden] * len(self.layers)]
 
     def forward(self, codes: Tensor, *states: Tensor, masks: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
-        """Logits [S, N, V] of the code after each of codes [S, N], and the states after all."""
+        """Logits [S, N, V], in training those of `used` alone, of the code after each of codes [S, N], and the states
+        after all."""
         found, after = self.run(self.embedding(codes), states, masks)
-        weight = self.embedding.weight if self.weight is None else self.weight
-        return F.linear(self.project(found), weight, self.bias), *after
+        weight: Tensor = self.embedding.weight if self.weight is None else self.weight
+        bias: Tensor = self.bias
+        if self.training and len(self.used) < len(bias):
+            weight, bias = weight[self.used], bias[self.used]
+        return F.linear(self.project(found), weight, bias), *after
 
 
 class SeriesRNN(Recurrent):

@@ -16,7 +16,7 @@ from fieldmark.data.alphabet import Alphabet, Array
 from fieldmark.data.index import Skipped
 from fieldmark.data.series import SUFFIXES as TABLE_SUFFIXES
 from fieldmark.data.series import Scaling, Series, open_series
-from fieldmark.data.text import Text, encode_text, make_alphabet, open_text
+from fieldmark.data.text import PIECE, Text, encode_text, make_alphabet, open_text
 from fieldmark.errors import DataError
 from fieldmark.field.runtime import Evaluation
 from fieldmark.field.runtime.evaluation import Tick
@@ -46,8 +46,9 @@ class TextMaterial:
     wanted: SequenceRecipe
     source: Source
 
+    task: NextCode
+
     kind = "text"
-    task: Task = field(default_factory=NextCode)
     names = ("codes", "logits")
     headline = "bits_per_character"
 
@@ -62,7 +63,7 @@ class TextMaterial:
     def network(self) -> Recurrent:
         """A new one, with weights drawn from torch's generator."""
         w = self.wanted
-        return CharRNN(self.alphabet.size, w.cell, w.embedding, w.hidden, w.layers, w.tie)
+        return CharRNN(self.alphabet.size, w.cell, w.embedding, w.hidden, w.layers, w.tie, self.task.used.tolist())
 
     def _rows(self) -> NDArray[np.int64]:
         steps, n = EXAMPLE
@@ -191,7 +192,14 @@ def _text(text: Text, recipe: Recipe, progress: Progress) -> Material:
     codes, places = encode_text(text, alphabet, edges, lambda done, n: progress("reading", done, n))
     learned, val = codes[: places[0]], codes[places[0] : places[1]]
     source = TextWindows(learned, val, wanted.window, wanted.batch, recipe.seed)
-    return TextMaterial(text, alphabet, codes, parts, (places[0], places[1]), wanted, source)
+    task = NextCode(_used(learned, alphabet.size))
+    return TextMaterial(text, alphabet, codes, parts, (places[0], places[1]), wanted, source, task)
+
+
+def _used(codes: Array, size: int) -> list[int]:
+    """Which of `size` codes occur, in order."""
+    counts = sum(np.bincount(codes[at : at + PIECE], minlength=size) for at in range(0, len(codes), PIECE))
+    return [int(code) for code in np.flatnonzero(counts)]
 
 
 def _series(series: Series, recipe: Recipe) -> Material:

@@ -78,7 +78,9 @@ class ReadingLesson:
         places = torch.arange(batch.inputs.shape[1]).chunk(self.parts)
         work = [(batch, masks, slice(int(p[0]), int(p[-1]) + 1), parameters) for p in places]
         done = list(self.pool.map(lambda args: self._part(*args), work))
-        gradients = [torch.stack(each).sum(0) for each in zip(*(grads for _, grads in done), strict=True)]
+        gradients = list(done[0][1])
+        for _, more in done[1:]:
+            torch._foreach_add_(gradients, list(more))
         value = torch.stack([loss for loss, _ in done]).sum()
         return _Known.apply(value, gradients, *parameters)  # type: ignore[no-any-return]
 
@@ -142,4 +144,5 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(outer[0] * gradient for gradient in ctx.gradients)
+        whole = float(outer[0]) == 1.0
+        return None, None, *(g if whole else outer[0] * g for g in ctx.gradients)
