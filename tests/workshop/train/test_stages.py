@@ -284,7 +284,7 @@ def go(count):
 cache.trim_cache = functools.partial(cache.trim_cache, limit_bytes=40_000_000)
 go(20)
 go(25)
-free = 200_000_000
+free = 235_000_000
 assert 8 * 0.7 * 3 * 280 * ROW_BYTES > 2 * free
 resource.setrlimit(resource.RLIMIT_DATA, (used() + free, -1))
 go(280)

@@ -12,9 +12,9 @@ import fieldmark
 from fieldmark import bundle as bundles
 from fieldmark.errors import DataError, UsageError
 from fieldmark.field.runtime import evaluate, load
-from fieldmark.workshop.train import train
 from fieldmark.workshop.recipe import load_recipe
 from fieldmark.workshop.recipe.tasks import for_task
+from fieldmark.workshop.train import train
 from tests.training import BACKBONE, TINY, coloured, events, tiny_train
 
 TAIL = ("tune.stages=tail", "tune.most_epochs=2", "tune.views=2", "tune.batch=8", "optim.rate=0.003")
