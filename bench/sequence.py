@@ -45,7 +45,7 @@ from fieldmark.workshop.train.windows import TextWindows
 ORDER = 5
 MINUTES = (5, 15)
 WINDOW, BATCH, HIDDEN, EMBEDDING = 64, 32, 512, 128
-ROUNDS, STEPS, WRITTEN = 5, 8, 1_500
+ROUNDS, STEPS, WRITTEN = 7, 16, 1_500
 Rates = tuple[float, float]
 
 
