@@ -32,7 +32,7 @@ class NextCode:
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if outputs.shape[-1] == len(self.used):
-            targets = torch.searchsorted(self.used.to(targets.device), targets)
+            targets = torch.searchsorted(self.used.to(targets.device), targets.contiguous())
         flat = F.cross_entropy(outputs.float().flatten(0, 1), targets.flatten(), reduction="none")
         return flat.view_as(targets)
 

@@ -16,13 +16,13 @@ NO_DECAY_DIMENSIONS = 1  # norms, biases, scales
 
 # name: (class, rate at a batch of RULE_BATCH, further options). The rates are measured: docs/experiments.md.
 OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], float, dict[str, Any]]] = {
-    "adamw": (torch.optim.AdamW, 1e-3, {}),
-    "adam": (torch.optim.Adam, 5e-4, {}),
+    "adamw": (torch.optim.AdamW, 1e-3, {"fused": True}),
+    "adam": (torch.optim.Adam, 5e-4, {"fused": True}),
     "nadam": (torch.optim.NAdam, 5e-4, {"decoupled_weight_decay": True}),
     "radam": (torch.optim.RAdam, 5e-4, {"decoupled_weight_decay": True}),
     "adamax": (torch.optim.Adamax, 1e-3, {}),
     "rmsprop": (torch.optim.RMSprop, 1e-4, {"momentum": 0.9}),
-    "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9, "nesterov": True}),
+    "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9, "nesterov": True, "fused": True}),
 }
 
 

@@ -144,5 +144,5 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        whole = float(outer[0]) == 1.0
-        return None, None, *(g if whole else outer[0] * g for g in ctx.gradients)
+        gradients, ctx.gradients = ctx.gradients, ()  # held by no one else, they are taken over, not copied
+        return None, None, *(gradients if float(outer[0]) == 1.0 else [outer[0] * g for g in gradients])
