@@ -42,6 +42,13 @@ def write_picture(path: Path, seed: int = 0, size_wh: tuple[int, int] = (24, 20)
     return path
 
 
+def turned(image: Image.Image, orientation: int, kind: str = "JPEG") -> bytes:
+    """A picture as a file whose EXIF says how to turn it."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    return encoded(image, kind, exif=exif)
+
+
 def class_folders(root: Path, counts: dict[str, int]) -> Path:
     """A folder of class folders with so many pictures each, all different."""
     for k, (name, count) in enumerate(counts.items()):

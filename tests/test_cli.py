@@ -22,7 +22,7 @@ from tests.training import BACKBONE, COLOURS, TINY, coloured, draw, trained
 ROOT = Path(__file__).parents[1]
 SET = [part for value in TINY for part in ("--set", value)]
 LEARN = ["--backbone", BACKBONE, "--recipe", "quick", *SET]
-VERBS = ("train", "evaluate", "predict", "explain", "export", "models", "demo")
+VERBS = ("train", "evaluate", "predict", "generate", "explain", "export", "models", "data", "demo")
 
 
 class Answer:
@@ -492,3 +492,31 @@ def test_models_is_one_json_object(ask):
     few = json.loads(ask("models", "efficientnet_lite", "--json").out)["models"]
     assert {"tf_efficientnet_lite0"} <= {row["name"] for row in few} < {row["name"] for row in told["models"]}
     assert "tf_efficientnet_lite0" in ask("models", "lite0").out
+
+
+# -- data
+
+
+def test_data_is_one_json_object(ask, monkeypatch, tmp_path):
+    monkeypatch.setenv("FIELDMARK_DATASETS", str(tmp_path))
+    answer = ask("data", "--json")
+    assert (answer.code, answer.out.count("\n"), answer.err) == (0, 1, "")
+    told = json.loads(answer.out, parse_constant=pytest.fail)
+    assert list(told) == ["datasets"]
+    assert {"mnist", "stanford-dogs", "imagenet", "field-guide"} <= {row["name"] for row in told["datasets"]}
+    (one,) = json.loads(ask("data", "stanford-dogs-boxes", "--json").out)["datasets"]
+    assert (one["name"], one["present"]) == ("stanford-dogs", False)
+    assert "Stanford Dogs" in ask("data").out
+    assert "fieldmark data cub200 --download" in ask("data", "cub200").out
+
+
+def test_a_set_that_cannot_be_had_is_one_line(ask, monkeypatch, tmp_path):
+    monkeypatch.setenv("FIELDMARK_DATASETS", str(tmp_path))
+    assert "did you mean cub200" in refused(ask("data", "cub20"))
+    assert "say which data set" in refused(ask("data", "--download"))
+    said = refused(ask("data", "imagenet", "--download"))
+    assert "ILSVRC2012_img_train.tar" in said
+    assert str(tmp_path / "imagenet") in said
+    assert not (tmp_path / "imagenet").exists()
+    said = refused(ask("train", "imagenet", "--out", tmp_path / "run"))
+    assert f"{tmp_path / 'imagenet'} lacks train, val;" in said

@@ -2,19 +2,22 @@
 
 import inspect
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fieldmark.data import Index
 from fieldmark.data.sources import NAMED, open_data
 from fieldmark.errors import DataError, UsageError
 from fieldmark.field.runtime.engine import ENGINES, PRECISIONS, compile_engine
-from fieldmark.field.tasks import TASKS, Task, TaskFacts, get_task
-from fieldmark.types import Prediction, Sample
-from fieldmark.workshop.export.onnx import EXPORTERS, OUTPUTS, export_onnx
+from fieldmark.field.runtime.recogniser import collect
+from fieldmark.field.tasks import TASKS, OnLogits, Task, TaskFacts, get_task
+from fieldmark.geometry import plain
+from fieldmark.types import Boxes, MaskFile, Prediction, Preprocess, Sample
+from fieldmark.workshop.export.onnx import EXPORTERS, export_onnx
 from fieldmark.workshop.models import Network, create_backbone, weights
+from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.recipe import PRESETS, Recipe, check, load_recipe
 from fieldmark.workshop.train.job import TASKS as TRAINED
 from tests.making import CLASSES, SIZE, by_hand, network_weights, tiny_onnx
@@ -32,18 +35,45 @@ def test_a_preset_makes_a_recipe_of_its_name_that_can_be_used(name):
     assert "%" in said
 
 
+RAW = {  # a network's outputs for six pictures, by task, from logits [6, 3] and a box [1, 4]
+    "classify": lambda logits, box: {"logits": logits},
+    "multilabel": lambda logits, box: {"logits": logits},
+    "regress": lambda logits, box: {"logits": logits},
+    "detect": lambda logits, box: {"logits": logits[:, None], "boxes": np.tile(box, (6, 1, 1))},
+    "segment": lambda logits, box: {"logits": np.tile(logits[:, :, None, None], (1, 1, 8, 8))},
+}
+
+
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_predicts_and_scores(name):
+def test_a_task_predicts_and_scores(name, tmp_path):
     task: Task = get_task(name)
     assert task.name == name
-    facts = TaskFacts(CLASSES)
-    samples = [Sample(Path(f"{i}.png"), f"{i}.png", (CLASSES[i % 3],)) for i in range(6)]
-    outputs = {key: np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]] * 5 for key in task.outputs}
+    facts = TaskFacts(CLASSES, target={"mean": 0.0, "scale": 1.0})
+    box = np.array([[4, 4, 20, 20]], np.float32)
+    labels = [(CLASSES[i % 3],) for i in range(6)]
+    samples = []
+    for i, label in enumerate(labels):
+        place = tmp_path / f"{i}.png"
+        Image.fromarray(np.full((30, 40), i % 3, np.uint8)).save(place)
+        truth = {"boxes": Boxes(box, label), "mask": MaskFile(place, CLASSES)}
+        samples.append(Sample(place, place.name, label, target=float(i), **truth))
+    logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]] * 5
+    raw = RAW[name](logits, box)
+    assert task.unfit(raw, 3) == ""
+    assert task.alike(raw, raw, facts).tolist() == [1] * 6
+    geometry = plain((40, 30), Preprocess((32, 32))) if task.located else None
+    outputs = collect([dict(task.keep({k: v[i] for k, v in raw.items()}, geometry, facts)) for i in range(6)])
     predictions = task.predict([s.name for s in samples], outputs, facts)
     assert [p.path for p in predictions] == [s.name for s in samples]
     assert all(isinstance(p, Prediction) and p.error is None for p in predictions)
-    assert len(task.targets(samples, facts)) == 6
-    assert task.score(samples, outputs, facts)["n"] == 6
+    scores = task.score(samples, outputs, facts)
+    assert scores["n"] == 6
+    assert {task.headline, task.guess(samples, facts).key} <= set(scores)
+    assert task.each(samples, outputs, facts).shape == (6,)
+    if isinstance(task, OnLogits):
+        assert all(set(p.extra) <= set(task.columns(facts)) for p in predictions)
+        assert task.margins(logits, facts).shape == (6,)
+        assert len(task.decisions(logits, facts)) == len(task.strength(outputs, facts)) == 6
 
 
 def test_every_task_that_is_trained_is_a_task_of_the_field():
@@ -105,8 +135,8 @@ def test_embedded_weights_are_installed_of_a_known_network_and_pinned(name):
 def test_a_named_set_opens_by_its_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert callable(NAMED[name])
-    with pytest.raises(DataError, match=name):
-        open_data(name[:-1])
+    with pytest.raises(DataError, match=f"did you mean.*{name}"):
+        open_data(f"{name}x")
 
 
 def test_the_field_guide_opens_by_its_name(tmp_path, monkeypatch):

@@ -206,6 +206,7 @@ def test_training_is_silent(trained):
         "explain run ../data/ash/00.png --out explained",
         "export run --to zip --out run.fieldmark",
         "models lite --json",
+        "data --json",
     ],
     ids=lambda words: words.split()[0],
 )

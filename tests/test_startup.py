@@ -30,7 +30,7 @@ def imported(*arguments: str, code: str = RUN) -> set[str]:
     return set(done.stderr.splitlines()[-1].split()[1:])
 
 
-@pytest.mark.parametrize("verb", ["", "train", "evaluate", "predict", "explain", "export", "models", "demo"])
+@pytest.mark.parametrize("verb", ["", "train", "evaluate", "predict", "explain", "export", "models", "data", "demo"])
 def test_help_imports_nothing_heavy(verb):
     assert not imported(*verb.split(), "--help") & HEAVY
 
@@ -43,6 +43,11 @@ def test_the_package_imports_nothing_heavy():
 
 def test_models_imports_nothing_heavy():
     assert not imported("models", "lite") & HEAVY
+
+
+def test_data_imports_neither_torch_nor_what_dials():
+    heavy = HEAVY - {"numpy", "PIL"}
+    assert not imported("data", "--json") & heavy
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])

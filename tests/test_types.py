@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.errors import UsageError
+from fieldmark.errors import DataError, UsageError
 from fieldmark.types import Prediction, Preprocess, Sample, Score
 
 
@@ -35,6 +35,8 @@ def test_preprocessing_that_cannot_be_is_refused(arguments, says):
 
 def test_the_label_of_a_sample_is_its_first():
     assert Sample(Path("a"), "a", ("ash",)).label == "ash"
+    with pytest.raises(DataError, match=r"b\.jpg has no label; give data in which every picture has one"):
+        _ = Sample(Path("b"), "b.jpg").label
 
 
 def test_a_prediction_row_has_the_contracts_keys_and_the_most_probable_labels():

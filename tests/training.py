@@ -14,7 +14,7 @@ from fieldmark.workshop.train import Result, train
 
 torch.set_num_threads(1)  # on busy cores its threads wait for each other, spinning: five times slower
 
-TINY = ("picture.size=32", "model.weights=none", "probe.views=2", "bundle.calibration=8")
+TINY = ("picture.size=32", "model.weights=none", "probe.views=2", "bundle.calibration=8", "augment.crop=0.35")
 BACKBONE = "test_resnet"
 COLOURS = {"ash": (200, 60, 50), "beech": (60, 190, 70), "cedar": (50, 70, 210)}
 

@@ -7,16 +7,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .field.explain import explain_picture as explain
-    from .field.runtime import Recogniser, evaluate, load
+    from .field.runtime import Recogniser
+    from .field.runtime.loading import evaluate, load
     from .types import Prediction
     from .workshop.train import train
 
 _PLACES = {
     "train": ("workshop.train", "train"),
-    "load": ("field.runtime", "load"),
+    "load": ("field.runtime.loading", "load"),
     "Recogniser": ("field.runtime", "Recogniser"),
     "Prediction": ("types", "Prediction"),
-    "evaluate": ("field.runtime", "evaluate"),
+    "evaluate": ("field.runtime.loading", "evaluate"),
     "explain": ("field.explain", "explain_picture"),
 }
 __all__ = ["Prediction", "Recogniser", "__version__", "evaluate", "explain", "load", "train"]

@@ -37,6 +37,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 _REQUIRED = ("task", "classes", "preprocess", "outputs", "files", "checksum")
+_OF_PICTURES = ("classes", "preprocess")
+SEQUENCE = "sequence"  # the task without pictures
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def load(place: str | Path) -> Bundle:
         raise BundleError(
             f"{path} was made by a newer Fieldmark (format {made}, this reads {FORMAT}); upgrade Fieldmark"
         )
-    missing = [key for key in _REQUIRED if key not in facts]
+    without = _OF_PICTURES if facts.get("task") == SEQUENCE else ()
+    missing = [key for key in _REQUIRED if key not in facts and key not in without]
     if missing or not isinstance(facts["files"], dict):
         raise BundleError(f"{path} is incomplete: {FACTS} lacks {', '.join(missing) or 'files'}; copy the bundle again")
     if len(facts["files"]) > MAX_FILES:

@@ -1,6 +1,5 @@
 """One function a verb. Rooms are imported inside the functions, so that `--help` is quick."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fieldmark import __version__, printing
+from fieldmark.cli_lists import data, models
+from fieldmark.cli_sequence import generate, print_forecasts
 from fieldmark.errors import UsageError
 
 if TYPE_CHECKING:
     from fieldmark.types import Prediction
 
 BEGUN = time.monotonic()
-FORMATS = ("table", "jsonl", "csv")
+FORMATS = ("table", "jsonl", "csv", "coco")
+TASKS = ("auto", "classify", "multilabel", "regress", "detect", "segment", "sequence")
 EXISTING = click.Path(path_type=Path)
-GLANCES = click.option(
-    "--glances",
-    type=click.IntRange(1, 2),
-    help="2: look again at the region that decided, for twice the time; default: as the bundle says.",
-)
+GLANCES_HELP = "2: look again at the region that decided, for twice the time; default: as the bundle says."
+GLANCES = click.option("--glances", type=click.IntRange(1, 2), help=GLANCES_HELP)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -35,7 +34,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("data")
 @click.option("--out", required=True, type=EXISTING, help="New folder for the run; its bundle is RUN/bundle.")
-@click.option("--task", default="auto", type=click.Choice(["auto", "classify"]), help="What to learn.")
+@click.option("--task", default="auto", type=click.Choice(TASKS), help="What to learn; default: what the data tells.")
 @click.option("--backbone", help="A timm name (fieldmark models lists them); default tf_efficientnet_lite0.")
 @click.option("--head", help="average (default), gem, additive, gated, dot or self: how features are read.")
 @click.option("--budget", metavar="TIME", help="How long it may take, such as 90s, 5m or 2h.")
@@ -59,10 +58,12 @@ def train(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Learn to recognise the classes of DATA.
+    """Learn what DATA tells of its pictures: their class, their labels, a number, or the boxes in them.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
-    columns path and label, or the name field-guide.
+    columns path and label (or labels, or target), a COCO, VOC or YOLO set, or a name: field-guide, or one that
+    `fieldmark data` lists. With --task sequence it is a text, a folder of texts, or a CSV or TSV table of numbers in
+    time order.
     """
     from fieldmark.progress import Reporter
 
@@ -99,7 +100,8 @@ def train(
     for part, scores in result.scores.items():
         click.echo(f"{part:5}  {printing.summary(scores)}")
     if result.skipped:
-        click.echo(f"{printing.count(result.skipped, 'picture')} left out; {result.run / 'report.html'} lists all")
+        what = "file or cell" if result.task == "sequence" else "picture"
+        click.echo(f"{printing.count(result.skipped, what)} left out; {result.run / 'report.html'} lists all")
     click.echo(f"report  {result.run / 'report.html'}\nbundle  {result.bundle}   ({result.seconds:.0f} s)")
 
 
@@ -112,8 +114,9 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON line.")
 def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances: int | None, as_json: bool) -> None:
     """Score BUNDLE on DATA, with 95 % intervals."""
-    from fieldmark.field.runtime import evaluate as run_evaluation
-    from fieldmark.field.runtime import load
+    from fieldmark.field.report.words import things
+    from fieldmark.field.runtime.loading import evaluate as run_evaluation
+    from fieldmark.field.runtime.loading import load
     from fieldmark.files import atomic_folder
     from fieldmark.progress import Reporter
 
@@ -127,11 +130,11 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances
         if partial is not None:
             maps = _write_evaluation(partial, recogniser, evaluation, report)
     for skip in evaluation.skipped:
-        _left_out(skip.name, skip.reason)
+        printing.left_out(skip.name, skip.reason)
     if as_json:
         printing.print_json(evaluation.to_json() | ({"maps": maps} if maps else {}))
         return
-    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} pictures")
+    click.echo(f"{evaluation.split} ({evaluation.note}), {evaluation.scores['n']} {things(recogniser.bundle.facts)}")
     click.echo(printing.summary(evaluation.scores))
     unknown = evaluation.scores.get("unknown_classes", ())
     if unknown:
@@ -145,12 +148,20 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
     from fieldmark.field.explain import check_maps
     from fieldmark.field.report import mistakes, write_report
 
-    worst, facts = mistakes(recogniser, evaluation), recogniser.bundle.facts
+    facts = recogniser.bundle.facts
+    if not evaluation.samples:
+        write_report(folder / "report.html", facts=facts, evaluations=[evaluation])
+        return None
+    worst = mistakes(recogniser, evaluation)
     maps = check_maps(recogniser, evaluation.samples, tick=lambda done, n: report("checking its maps", done, n))
     write_report(folder / "report.html", facts=facts, evaluations=[evaluation], mistakes=worst, maps=maps)
     table = folder / "predictions.csv"
     with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        printing.write_csv(stream, evaluation.predictions, 1)
+        if recogniser.task.name == "detect":
+            printing.write_boxes(stream, evaluation.predictions)
+        else:
+            columns = recogniser.task.columns(recogniser.facts)
+            printing.write_csv(stream, evaluation.predictions, 1, columns)
     return maps
 
 
@@ -159,36 +170,46 @@ def _write_evaluation(folder: Path, recogniser: Any, evaluation: Any, report: An
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--top", default=5, type=click.IntRange(1, 10_000), help="Labels a picture.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS))
+@click.option("--out", type=EXISTING, help="New folder for masks (segmentation): a PNG of class numbers each.")
+@click.option("--steps", default=1, type=click.IntRange(1, 10_000), help="Rows ahead, of numbers in time order.")
 @GLANCES
-def predict(bundle: str, paths: tuple[str, ...], top: int, form: str, glances: int | None) -> None:
-    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used."""
-    from fieldmark.field.runtime import load
+def predict(
+    bundle: str, paths: tuple[str, ...], top: int, form: str, out: Path | None, steps: int, glances: int | None
+) -> None:
+    """Recognise pictures: files, or folders read recursively. Exits with 1 when some could not be used.
+
+    With a bundle of numbers in time order: what comes next after each table.
+    """
+    from fieldmark.field.runtime.forecaster import Forecaster
+    from fieldmark.field.runtime.loading import load, recogniser_of
+    from fieldmark.field.runtime.mask_files import mask_files
     from fieldmark.pictures import expand
 
-    recogniser = load(bundle, glances=glances)
-    failed = 0
+    _check_new(out)
+    loaded = load(bundle, glances=glances)
+    if isinstance(loaded, Forecaster):
+        sys.exit(print_forecasts(loaded, paths, steps, form))
+    recogniser, failed = recogniser_of(loaded), 0
+    if form == "coco" and not recogniser.task.located:
+        raise UsageError("--format coco is for recognisers that find boxes or masks; take jsonl or csv")
+    files = mask_files(recogniser, out)
 
     def rows() -> Iterator["Prediction"]:
         nonlocal failed
         for prediction in recogniser.predict_many(expand(paths)):
             failed += prediction.error is not None
             if prediction.error is not None and form != "jsonl":
-                _left_out(prediction.path, prediction.error)
-            yield prediction
+                printing.left_out(prediction.path, prediction.error)
+            yield prediction if files is None else files.write(prediction)
 
-    if form == "jsonl":
-        for prediction in rows():
-            click.echo(json.dumps(prediction.to_json(top), ensure_ascii=False))
-    elif form == "csv":
-        printing.write_csv(sys.stdout, rows(), top)
-    else:
-        printing.print_table(rows(), top)
+    columns = None if recogniser.task.name == "detect" else recogniser.task.columns(recogniser.facts)
+    printing.print_predictions(form, rows(), top, recogniser.classes, columns)
     if failed:
         sys.exit(1)
 
 
-def _left_out(name: str, reason: str) -> None:
-    click.echo(f"left out {printing.visible(name)}: {printing.visible(reason)}", err=True)
+for listed in (data, generate, models):
+    cli.add_command(listed)
 
 
 @cli.command()
@@ -198,7 +219,7 @@ def _left_out(name: str, reason: str) -> None:
 @click.option("--class", "label", metavar="CLASS", help="Explain this class; default: the most probable one.")
 @click.option("--against", metavar="CLASS", help="Explain why rather than this class.")
 def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, against: str | None) -> None:
-    """Draw what speaks for a class (orange) and against it (blue) over each picture, at full resolution."""
+    """Draw what speaks for a class, or a box, (orange) and against it (blue) over each picture, at full resolution."""
     from fieldmark.field.explain import Question
     from fieldmark.field.explain.draw import explain_files
     from fieldmark.field.runtime import load
@@ -216,10 +237,9 @@ def explain(bundle: str, paths: tuple[str, ...], out: Path, label: str | None, a
             report("explaining", len(found), len(sources))
     for name, row in found:  # only now are the files where these lines say
         if row["error"] is not None:
-            _left_out(row["path"], row["error"])
+            printing.left_out(row["path"], row["error"])
         else:
-            said = f"{printing.visible(row['label'])} {row['probability']:.1%}"
-            click.echo(f"{printing.visible(row['path'])}\t{said}\t{printing.visible(out / name)}")
+            click.echo(f"{printing.visible(row['path'])}\t{printing.explained(row)}\t{printing.visible(out / name)}")
     if any(row["error"] is not None for _, row in found):
         sys.exit(1)
 
@@ -240,25 +260,6 @@ def export(bundle: str, kind: str, out: Path) -> None:
         with new_file(out) as partial:
             partial.write_bytes(loaded.read(bundles.MODEL))
     click.echo(str(out))
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the whole table as one JSON line.")
-@click.argument("words", nargs=-1)
-def models(words: tuple[str, ...], as_json: bool) -> None:
-    """List the backbones (those whose name contains all WORDS): parameters, input, source, pretrained weights."""
-    from importlib.resources import files
-
-    table = json.loads((files("fieldmark") / "models.json").read_text(encoding="utf-8"))
-    rows = [row for row in table if all(word in row["name"] for word in words)]
-    if as_json:
-        printing.print_json({"models": rows})
-        return
-    for row in rows:
-        millions = row["parameters"] / 1e6
-        click.echo(
-            f"{row['name']:48} {millions:8.2f} M  {row['input']:>4} px  {row['pretrained'] or '-':9} {row['source']}"
-        )
 
 
 @cli.command()

@@ -42,6 +42,11 @@ def short(text: str) -> str:
     return text if len(text) <= LONGEST_SAID else text[:LONGEST_SAID] + "..."
 
 
+def first_line(error: Exception) -> str:
+    """What another library's exception says, as much as a sentence may repeat."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Sentence that `name` is no known `kind`, with the names nearest to it."""
     known, name = sorted(known), short(name)

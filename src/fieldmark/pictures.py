@@ -18,15 +18,17 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .errors import PictureError, UsageError
 from .files import is_folder
+from .geometry import Box, padded_wh, seen_box
 from .types import Picture, Preprocess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")  # an MPO opens as JPEG
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256_000_000
+TOO_LARGE = f"more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller"
 GREY = (127, 127, 127)
-Box = tuple[float, float, float, float]  # xyxy
-_TURNS = {
+TINY = 1e-6  # of a pixel
+TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -116,14 +118,15 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir(), key=lambda p: p.name)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes; PictureError when it is missing, unreadable, empty or over MAX_BYTES."""
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The file's bytes; PictureError when it is missing, unreadable, empty or over `most` (MAX_BYTES) bytes."""
+    most = MAX_BYTES if most is None else most
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):  # to open a pipe would wait for ever
             raise PictureError("not a file")
-        if state.st_size > MAX_BYTES:
-            raise PictureError(f"the file is larger than {MAX_BYTES // 1_000_000} MB")
+        if state.st_size > most:
+            raise PictureError(f"the file is larger than {most // 1_000_000} MB")
         data = path.read_bytes()
     except (FileNotFoundError, ValueError):  # ValueError: a name with a NUL
         raise PictureError("no such file") from None
@@ -146,35 +149,35 @@ def decode(data: bytes, enough_wh: tuple[int, int] | None = None) -> Image.Image
             if enough_wh is not None and image.format in ("JPEG", "MPO"):
                 long = 2 * max(enough_wh)
                 image.draft(None, (long, long))
-            image.load()
             return to_rgb(_upright(image))
     except PictureError:
         raise
     except UnidentifiedImageError:
         raise PictureError("not a picture in a known format (JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF)") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(_too_large()) from None
+        raise PictureError(TOO_LARGE) from None
     except Exception as error:
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF says; as it is when the EXIF is broken, which viewers forgive too."""
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 when the EXIF is missing, or broken, which viewers forgive too."""
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # a PNG's own would decode the picture
+        return int(found) if found in TURNS else 1
     except Exception:  # noqa: BLE001  (Pillow's parser raises whatever the damage leads to)
-        turn = None
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # a TIFF turns itself by this
+    turn = TURNS.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
 def _check_size(size_wh: tuple[int, int]) -> None:
-    width, height = size_wh
-    if width * height > MAX_PIXELS:
-        raise PictureError(_too_large())
-
-
-def _too_large() -> str:
-    return f"more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller"
+    if size_wh[0] * size_wh[1] > MAX_PIXELS:
+        raise PictureError(TOO_LARGE)
 
 
 def _short(error: Exception) -> str:
@@ -208,6 +211,8 @@ def _deep_to_uint8(image: Image.Image) -> Picture:
 def resize(image: Image.Image, preprocess: Preprocess, box: Box | None = None) -> Picture:
     """The RGB picture (or its part `box`, xyxy in pixels) as the network's input, uint8 [H, W, 3]."""
     size_wh, resample = preprocess.size_wh, _RESAMPLE[preprocess.resample]
+    if box is None and preprocess.tiles(image.size):
+        return resize_window(image, preprocess, seen_box(image.size, preprocess))
     if box is not None or preprocess.fit == "squash":
         out = image.resize(size_wh, resample, box=box)
     elif preprocess.fit == "crop":
@@ -218,12 +223,27 @@ def resize(image: Image.Image, preprocess: Preprocess, box: Box | None = None) -
 
 
 def _pad(image: Image.Image, size_wh: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-    """The whole picture in the middle of a grey one; a side never becomes less than one pixel."""
-    scale = min(size_wh[0] / image.width, size_wh[1] / image.height)
-    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    """The whole picture in the middle of a grey one."""
+    inner = padded_wh(image.size, size_wh)
     canvas = Image.new("RGB", size_wh, GREY)
     canvas.paste(image.resize(inner, resample), ((size_wh[0] - inner[0]) // 2, (size_wh[1] - inner[1]) // 2))
     return canvas
+
+
+def resize_window(image: Image.Image, preprocess: Preprocess, box: Box) -> Picture:
+    """The part `box` (xyxy, pixels) of the picture, of which it may reach out, as the network's input: grey beyond."""
+    (in_w, in_h), size_wh = preprocess.size_wh, np.array(image.size, np.float64)
+    low, high = np.array(box[:2]), np.array(box[2:])
+    scale = (in_w, in_h) / (high - low)
+    first = np.ceil(np.maximum(0, -low * scale) - TINY).astype(int)  # whole pixels of the view that the picture covers
+    last = np.floor(np.minimum((in_w, in_h), (size_wh - low) * scale) + TINY).astype(int)
+    last = np.maximum(last, first + 1)
+    part = np.clip(np.concatenate([first / scale + low, last / scale + low]), 0, np.tile(size_wh, 2))
+    canvas = Image.new("RGB", (in_w, in_h), GREY)
+    inner_wh, (left, top, right, bottom) = tuple((last - first).tolist()), part.tolist()
+    seen = image.resize(inner_wh, _RESAMPLE[preprocess.resample], box=(left, top, right, bottom))
+    canvas.paste(seen, (int(first[0]), int(first[1])))
+    return np.array(canvas)
 
 
 def resize_region(image: Image.Image, preprocess: Preprocess, region: Box | None) -> Picture:
@@ -237,17 +257,6 @@ def resize_region(image: Image.Image, preprocess: Preprocess, region: Box | None
     return resize(image, preprocess, (float(low[0]), float(low[1]), float(high[0]), float(high[1])))
 
 
-def seen_box(size_wh: tuple[int, int], preprocess: Preprocess) -> Box:
-    """What the network sees of a picture of this size, xyxy in its pixels; beyond them where it is padded."""
-    width, height = size_wh
-    if preprocess.fit == "squash":
-        return 0.0, 0.0, float(width), float(height)
-    in_w, in_h = preprocess.size_wh
-    scale = (max if preprocess.fit == "crop" else min)(in_w / width, in_h / height)
-    left, top = (width - in_w / scale) / 2, (height - in_h / scale) / 2
-    return left, top, width - left, height - top
-
-
 def load(source: Path | bytes, preprocess: Preprocess, region: Box | None = None) -> Picture:
     """A file or its bytes, or a region of it, as the network's input, uint8 [H, W, 3]; PictureError when it cannot be
     used."""
@@ -255,11 +264,11 @@ def load(source: Path | bytes, preprocess: Preprocess, region: Box | None = None
     return resize_region(decode(data, _enough(preprocess, region)), preprocess, region)
 
 
-def _enough(preprocess: Preprocess, region: Box | None) -> tuple[int, int]:
-    """The size that a whole picture must be decoded at for a region of it to be sharp."""
+def _enough(preprocess: Preprocess, region: Box | None) -> tuple[int, int] | None:
+    """The size that a whole picture must be decoded at for a region of it to be sharp; None for its own."""
     width, height = preprocess.size_wh
     if region is None:
-        return width, height
+        return None if preprocess.tile else (width, height)
     return round(width / (region[2] - region[0])), round(height / (region[3] - region[1]))
 
 
@@ -270,9 +279,14 @@ def from_array(array: NDArray[np.generic], preprocess: Preprocess, region: Box |
 
 def from_image(image: Image.Image, preprocess: Preprocess, region: Box | None = None) -> Picture:
     """A Pillow picture as the network's input; turned as its EXIF says, like a file."""
+    return resize_region(upright_rgb(image), preprocess, region)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow picture in RGB, turned as its EXIF says; PictureError when it cannot be used."""
     _check_size(image.size)
     try:
-        return resize_region(to_rgb(_upright(image)), preprocess, region)
+        return to_rgb(_upright(image))
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"broken or truncated picture ({_short(error)})") from error
 

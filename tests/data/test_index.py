@@ -1,16 +1,18 @@
 import hashlib
+import json
 import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.data import Index, fingerprint
-from fieldmark.data.index import class_names
+from fieldmark.data.index import check_named, class_names
 from fieldmark.errors import DataError
-from fieldmark.types import Sample
+from fieldmark.types import Boxes, MaskFile, Outlines, Region, Sample
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=4)
 
@@ -86,3 +88,44 @@ def test_a_fingerprint_is_a_sha_256_even_of_names_that_are_no_utf_8():
     value = fingerprint([sample(os.fsdecode(b"bird\xff.jpg"), "ash")])
     assert len(value) == len(hashlib.sha256().hexdigest())
     assert int(value, 16) >= 0
+
+
+def test_the_fingerprint_of_data_without_boxes_and_masks_stays_what_it_was(tmp_path):
+    (tmp_path / "a").write_bytes(b"xyz")
+    rows = [["a", ["ash", "oak"], 3], ["b", ["elm"], -1]]
+    known = hashlib.sha256("\n".join(json.dumps(row) for row in rows).encode()).hexdigest()
+    samples = [Sample(tmp_path / "a", "a", ("ash", "oak")), Sample(tmp_path / "b", "b", ("elm",))]
+    assert fingerprint(samples) == known
+
+
+def test_the_fingerprint_sees_boxes_and_masks(tmp_path):
+    (tmp_path / "m").write_bytes(b"xyz")
+    (tmp_path / "n").write_bytes(b"xyzw")
+    shape = np.array([[0, 0], [1, 0], [1, 1]], np.float32)
+    truths = [
+        {},
+        {"boxes": Boxes(np.zeros((0, 4), np.float32), ())},
+        {"boxes": Boxes(np.array([[0, 0, 1, 1]], np.float32), ("ash",))},
+        {"boxes": Boxes(np.array([[0, 0, 1, 2]], np.float32), ("ash",))},
+        {"boxes": Boxes(np.array([[0, 0, 1, 1]], np.float32), ("oak",))},
+        {"mask": MaskFile(tmp_path / "m", ("a", "b"))},
+        {"mask": MaskFile(tmp_path / "n", ("a", "b"))},
+        {"mask": MaskFile(tmp_path / "m", ("b", "a"))},
+        {"mask": MaskFile(tmp_path / "m", ("a", "b"), binary=True)},
+        {"mask": Outlines()},
+        {"mask": Outlines((3, 3), (Region("a", (shape,)),))},
+        {"mask": Outlines((3, 3), (Region("a", (shape + 1,)),))},
+        {"mask": Outlines((3, 3), (Region("b", (shape,)),))},
+        {"mask": Outlines((3, 3), (Region("a", runs="abc"),))},
+        {"mask": Outlines((3, 3), (Region("a", runs=(9,)),))},
+    ]
+    found = [fingerprint([sample("a", "ash", **truth)]) for truth in truths]
+    assert len(set(found)) == len(truths)
+    assert found == [fingerprint([sample("a", "ash", **truth)]) for truth in truths]
+
+
+@pytest.mark.parametrize(("kind", "word"), [("boxes", "boxes"), ("mask", "masks")])
+def test_data_of_another_kind_is_refused_where_names_are_needed(kind, word):
+    with pytest.raises(DataError, match=f"x holds {word}, not one name a picture; give class folders or a table"):
+        check_named(Index("x", (sample("a"),), kind=kind))
+    check_named(Index("x", (sample("a"),)))

@@ -1,6 +1,7 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,3 +176,21 @@ def test_a_group_that_given_splits_tear_apart_is_refused():
     with pytest.raises(DataError, match=r"group 'g' is in train \(0\) and in test \(2\); put it into one part"):
         split(rows(("g", "train"), ("h", "test"), ("g", "testing")), SplitRule())
     split(rows(("g", "train"), ("h", "test"), ("g", "training"), (None, "test"), (None, "train")), SplitRule())
+
+
+def test_pictures_of_several_classes_are_split_by_their_rarest_one():
+    rng = np.random.default_rng(0)
+    common = [f"c{i}" for i in range(12)]
+    sets = [{*rng.choice(common, 5, replace=False), *(["rare"] if i % 10 == 0 else [])} for i in range(400)]
+    samples = tuple(Sample(Path(str(i)), f"{i:03d}", tuple(sorted(names))) for i, names in enumerate(sets))
+    made = split(Index("x", samples), SplitRule())
+    for part, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
+        assert abs(made.splits[part] - 400 * share) <= 2
+        assert abs(sum("rare" in s.labels for s in made.part(part)) - 40 * share) <= 2
+
+
+def test_pictures_without_labels_are_one_stratum():
+    samples = tuple(Sample(Path(str(i)), f"{i:03d}", () if i % 4 else ("dog",)) for i in range(200))
+    made = split(Index("x", samples, kind="boxes"), SplitRule())
+    assert made.splits == Counter(train=140, val=30, test=30)
+    assert abs(sum(bool(s.labels) for s in made.part("test")) - 7.5) <= 1

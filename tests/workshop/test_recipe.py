@@ -151,7 +151,6 @@ def test_a_pipe_or_an_impossible_name_is_no_recipe(fifo):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_recorded_recipe_is_the_very_one(name):
-    """Types too: runs are known by it."""
-    recipe = load_recipe(name)
+def test_a_preset_is_written_down_and_read_again_as_the_very_same(name):
+    recipe = PRESETS[name]()
     assert repr(from_json(json.loads(json.dumps(recipe.to_json())))) == repr(recipe)

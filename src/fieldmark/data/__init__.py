@@ -1,7 +1,22 @@
 """Labelled pictures: where they come from, how they are split, and what identifies them."""
 
-from .index import Index, Skipped, fingerprint
+from .index import Index, Note, Skipped, fingerprint, numbered
+from .masks import IGNORE, load_mask, mask_classes
 from .sources import open_data
 from .split import SPLITS, SplitRule, named, split
 
-__all__ = ["SPLITS", "Index", "Skipped", "SplitRule", "fingerprint", "named", "open_data", "split"]
+__all__ = [
+    "IGNORE",
+    "SPLITS",
+    "Index",
+    "Note",
+    "Skipped",
+    "SplitRule",
+    "fingerprint",
+    "load_mask",
+    "mask_classes",
+    "named",
+    "numbered",
+    "open_data",
+    "split",
+]

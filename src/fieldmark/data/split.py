@@ -99,18 +99,22 @@ def _carve(index: Index, fractions: dict[str, float], seed: int) -> Index:
 def _choose(samples: Sequence[Sample], fraction: float, seed: int) -> list[int]:
     """Positions of about `fraction` of the samples: as many of each class, whole groups, at least one group left.
 
+    A picture of several classes counts as one of the rarest of them: most sets of labels are there only once.
+
     What a class owes after rounding passes to the next one, up to half its largest group, so that many classes too
     small to give any do not empty a large one.
     """
     if fraction <= 0:
         return []
+    many = Counter(label for sample in samples for label in sample.labels)
     groups: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(samples):
         groups[sample.group if sample.group is not None else f"\0{sample.name}\0{i}"].append(i)
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in sorted(groups):
         common = Counter(samples[i].labels for i in groups[name]).most_common()
-        strata[min(label for label, count in common if count == common[0][1])].append(name)
+        labels = min(labels for labels, count in common if count == common[0][1])
+        strata[tuple(sorted(labels, key=lambda label: (many[label], label))[:1])].append(name)
     rng = np.random.default_rng([seed, len(samples)])
     chosen: list[int] = []
     owed = 0.0

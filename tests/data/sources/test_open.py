@@ -1,11 +1,13 @@
+import json
 import os
 
+import numpy as np
 import pytest
 
 from fieldmark.data import open_data
-from fieldmark.data.sources import NAMED
+from fieldmark.data.sources import FOLDERS, NAMED
 from fieldmark.errors import DataError
-from tests.making import class_folders, write_picture
+from tests.making import class_folders, encoded, write_picture
 
 
 def test_a_folder_and_a_table_of_it_hold_the_same_pictures(tmp_path):
@@ -79,3 +81,50 @@ def test_no_message_has_more_than_one_line(tmp_path):
 def test_every_known_name_is_a_row_of_the_table():
     assert "field-guide" in NAMED
     assert all(callable(opened) for opened in NAMED.values())
+
+
+def layout(root, form):
+    """A folder in each form that is recognised, as small as can be."""
+    picture = write_picture(root / {"voc": "JPEGImages", "coco": "train"}.get(form, "images") / "a.jpg")
+    if form == "voc":
+        (root / "Annotations").mkdir()
+        (root / "Annotations" / "a.xml").write_text("<annotation/>")
+    elif form == "coco":
+        (root / "annotations").mkdir()
+        rows = {"images": [{"id": 1, "file_name": picture.name}], "annotations": [], "categories": []}
+        (root / "annotations" / "instances_train.json").write_text(json.dumps(rows))
+    elif form == "yolo":
+        (root / "labels").mkdir()
+        (root / "labels" / "a.txt").write_text("")
+        (root / "classes.txt").write_text("dog\n")
+    else:
+        write_picture(root / "masks" / "a.jpg")
+        (root / "masks" / "a.jpg").write_bytes(encoded(np.zeros((20, 24), np.uint8), "JPEG"))
+    return root
+
+
+@pytest.mark.parametrize("form", FOLDERS)
+def test_a_folder_in_a_known_form_is_recognised_and_a_table_in_it_goes_first(tmp_path, form):
+    root = layout(tmp_path, form)
+    assert [name for name, (fits, _) in FOLDERS.items() if fits(root)] == [form]
+    index = open_data(root)
+    assert (index.kind, len(index.samples)) == ("mask" if form == "masks" else "boxes", 1)
+    (root / "labels.csv").write_text(f"path,label\n{index.samples[0].name},ash\n")
+    assert [s.label for s in open_data(root).samples] == ["ash"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("images", "labels"), ("JPEGImages", "Annotations"), ("images", "annotations"), ("train", "val"), ("ash", "oak")],
+)
+def test_class_folders_of_any_name_are_none_of_these(tmp_path, names):
+    class_folders(tmp_path, dict.fromkeys(names, 2))
+    (tmp_path / "dataset.yaml").write_text("title: trees\n")
+    (tmp_path / "classes.txt").write_text("ash\n")
+    assert not [name for name, (fits, _) in FOLDERS.items() if fits(tmp_path)]
+
+
+def test_reading_annotations_tells_how_far_it_is(tmp_path):
+    told = []
+    open_data(layout(tmp_path, "voc"), lambda *said: told.append(said))
+    assert told == [("reading annotations", 1, 1)]

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from fieldmark.data.index import Note, fingerprint
 from fieldmark.data.sources.table import open_table
 from fieldmark.errors import DataError, MissingExtraError
+from fieldmark.types import MaskFile, Outlines
 from tests.making import write_picture
 
 
@@ -83,8 +85,9 @@ def test_absolute_paths_are_found(place, tmp_path_factory):
 def test_all_known_columns_are_used_and_empty_cells_are_none(place):
     text = "path,label,split,group,coarse,mask,x\na.png,ash,train,g1,tree,m.png,?\nb.png,oak,,,,,\n"
     first, second = open_table(table(place, text)).samples
-    assert (first.split, first.group, first.coarse, first.mask) == ("train", "g1", "tree", place / "m.png")
-    assert (second.split, second.group, second.coarse, second.mask) == (None, None, None, None)
+    mask = MaskFile(place / "m.png", ("background", "ash"), binary=True)
+    assert (first.split, first.group, first.coarse, first.mask) == ("train", "g1", "tree", mask)
+    assert (second.split, second.group, second.coarse) == (None, None, None)
 
 
 def test_several_labels_are_separated_by_semicolons(place):
@@ -146,7 +149,7 @@ def test_a_path_in_two_splits_is_refused(place):
     ],
 )
 def test_missing_columns_are_named(place, text, found):
-    with pytest.raises(DataError, match=rf"needs the columns path and label \(or labels\); found: {found}"):
+    with pytest.raises(DataError, match=rf"needs the columns path and label \(or labels, or target\); found: {found}"):
         open_table(table(place, text))
 
 
@@ -250,7 +253,31 @@ def test_lists_of_labels_in_parquet_are_labels(place):
     columns = {"path": ["a.png", "b.png"], "labels": [["oak", "ash"], []]}
     parquet.write_table(pyarrow.table(columns), place / "t.parquet")
     index = open_table(place / "t.parquet")
-    assert [s.labels for s in index.samples] == [("ash", "oak")]
+    assert [s.labels for s in index.samples] == [("ash", "oak"), ()]
+
+
+def test_an_empty_cell_of_labels_says_that_there_are_none(place):
+    index = open_table(table(place, "path,labels\na.png,oak\nb.png,\n"))
+    assert index.kind == "labels"
+    assert [s.labels for s in index.samples] == [("oak",), ()]
+
+
+def test_a_target_is_a_number_and_rows_without_one_are_left_out(place):
+    index = open_table(table(place, "path,target\na.png,1.5\nb.png,-2e3\nc.png,many\nd.png,nan\n"))
+    assert index.kind == "target"
+    assert [s.target for s in index.samples] == [1.5, -2000]
+    assert reasons(index) == [("c.png", "its target is no number"), ("d.png", "its target is no number")]
+
+
+def test_beside_a_label_a_target_may_be_missing(place):
+    index = open_table(table(place, "path,label,target\na.png,oak,3\nb.png,ash,\n"))
+    assert index.kind == "label"
+    assert [(s.label, s.target) for s in index.samples] == [("oak", 3.0), ("ash", None)]
+
+
+def test_targets_are_part_of_the_fingerprint(place):
+    prints = [fingerprint(open_table(table(place, f"path,target\na.png,{n}\n")).samples) for n in (1, 2)]
+    assert prints[0] != prints[1]
 
 
 def test_parquet_in_a_folder_named_as_a_partition_is_read_as_it_is(place):
@@ -342,3 +369,33 @@ def test_random_bytes_after_a_header_give_an_index_or_a_data_error(place, data):
         assert all(s.path.is_file() for s in open_table(path).samples)
     except DataError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_binary_masks_mark_what_the_label_says_and_sound_pictures_need_none(place):
+    text = "path,label,mask\na.png,crack,c.png\nb.png,free,\nc.png,crack,\nd.png,crack,none.png\n"
+    index = open_table(table(place, text))
+    marked, free, unknown, missing = (s.mask for s in index.samples)
+    assert marked == MaskFile(place / "c.png", ("background", "crack"), binary=True)
+    assert (free, unknown) == (Outlines(), None)
+    assert missing.path == place / "none.png"
+    assert (index.kind, index.notes) == ("label", (Note("t.csv", "line 5: the mask none.png is not there"),))
+
+
+def test_masks_without_a_label_are_what_is_learned(place):
+    index = open_table(table(place, "path,mask\na.png,b.png\nc.png,\n"))
+    (sample,) = index.samples
+    assert (index.kind, sample.labels) == ("mask", ())
+    assert sample.mask == MaskFile(place / "b.png", ("background", "foreground"), binary=True)
+    assert reasons(index) == [("c.png", "the row has no mask")]
+
+
+def test_classes_txt_beside_a_table_of_masks_names_their_numbers(place):
+    (place / "classes.txt").write_text("sky\ngrass\n")
+    index = open_table(table(place, "path,label,mask\na.png,day,b.png\nc.png,night,\n"))
+    assert [s.mask for s in index.samples] == [MaskFile(place / "b.png", ("sky", "grass")), None]
+    assert open_table(table(place, "path,label\na.png,day\n")).samples[0].mask is None
+
+
+def test_several_labels_do_not_name_a_mask(place):
+    index = open_table(table(place, "path,labels,mask\na.png,ash;oak,b.png\n"))
+    assert index.samples[0].mask.names == ("background", "foreground")

@@ -2,10 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
-from fieldmark.field.evaluate.calibration import LOG_RANGE, fit_temperature
+from fieldmark.field.evaluate.calibration import (
+    LOG_RANGE,
+    fit_label_temperature,
+    fit_platt,
+    fit_temperature,
+    platt_targets,
+)
 from fieldmark.field.evaluate.classification import expected_calibration_error, softmax
 
 
@@ -79,3 +85,51 @@ def test_the_temperature_repairs_overconfidence():
         p = softmax(logits / t)
         errors.append(expected_calibration_error(p.max(1), p.argmax(1) == targets))
     assert errors[1] < 0.07 < errors[0]
+
+
+def labelled(seed: int, n: int = 500, slope: float = 2.0, offset: float = -1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Values [n, 3] and labels drawn with sigmoid(slope * value + offset)."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0.5, 1.5, (n, 3))
+    return values, rng.random((n, 3)) < 1 / (1 + np.exp(-(slope * values + offset)))
+
+
+def binary_loss(logits: np.ndarray, wanted: np.ndarray) -> float:
+    return float((np.logaddexp(0, logits) - wanted * logits).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_platts_line_is_the_one_scipy_finds(seed):
+    values, truth = labelled(seed)
+    slope, offset = fit_platt(values, truth)
+    wanted = platt_targets(truth)
+    for label in range(3):
+        x, t = values[:, label], wanted[:, label]
+        best = minimize(lambda v, x=x, t=t: binary_loss(v[0] * x + v[1], t), [1.0, 0.0], tol=1e-12).x
+        assert (slope[label], offset[label]) == pytest.approx(tuple(best), abs=0.01)
+    assert slope == pytest.approx([2, 2, 2], abs=0.7)
+
+
+def test_a_line_through_labels_that_can_be_told_apart_or_are_all_alike_is_finite():
+    values = np.array([[-1.0, 3.0, 5.0], [-2.0, 3.0, 1.0], [1.0, 3.0, 2.0], [2.0, 3.0, 0.0]])
+    truth = np.array([[0, 1, 1], [0, 0, 1], [1, 1, 1], [1, 0, 1]], bool)
+    slope, offset = fit_platt(values, truth)
+    assert np.isfinite([slope, offset]).all()
+    chances = 1 / (1 + np.exp(-(slope * values + offset)))
+    assert ((chances[:, 0] > 0.5) == truth[:, 0]).all()
+    assert chances[:, 1] == pytest.approx([0.5] * 4)
+    assert (chances[:, 2] > 0.5).all()
+
+
+@pytest.mark.parametrize("true_temperature", [0.3, 1, 8])
+def test_the_temperature_of_labels_is_the_one_scipy_finds(true_temperature):
+    values, truth = labelled(5, slope=1.0, offset=0.0)
+    logits, wanted = values * true_temperature, platt_targets(truth)
+    best = minimize_scalar(lambda u: binary_loss(logits / np.exp(u), wanted), bounds=LOG_RANGE, method="bounded")
+    assert np.log(fit_label_temperature(logits, truth)) == pytest.approx(best.x, abs=1e-3)
+    assert fit_label_temperature(logits[:0], truth[:0]) == 1.0
+
+
+def test_smoothed_truths_are_platts():
+    truth = np.array([[1, 0], [1, 0], [0, 0]], bool)
+    np.testing.assert_allclose(platt_targets(truth), [[3 / 4, 1 / 5], [3 / 4, 1 / 5], [1 / 3, 1 / 5]])

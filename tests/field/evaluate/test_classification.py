@@ -112,31 +112,56 @@ def test_the_area_of_two_classes_is_the_chance_to_rank_a_positive_above_a_negati
     rng = np.random.default_rng(seed)
     positive = rng.random(50) < 0.4
     score = np.round(rng.random(50) * 0.6 + positive * 0.2, 1)
-    p = np.column_stack([1 - score, score])
     ranks = [float(a > b) + 0.5 * float(a == b) for a in score[positive] for b in score[~positive]]
-    found = c.scores(p, positive.astype(np.int64), ("no", "yes"))
+    found = c.two_class_scores(score, positive.astype(np.int64))
     assert found["roc_auc"] == pytest.approx(np.mean(ranks))
-    assert found["positive"] == "yes"
+    roc = np.array(c.curves(positive, score)["roc"])
+    assert np.trapezoid(roc[:, 1], roc[:, 0]) == pytest.approx(found["roc_auc"])
 
 
 def test_average_precision_of_two_classes_is_the_mean_precision_at_each_positive():
     score, positive = np.array([0.9, 0.8, 0.7, 0.6, 0.2]), np.array([1, 0, 1, 0, 1])
-    found = c.two_class_scores(np.column_stack([1 - score, score]), positive, ("no", "yes"))
+    found = c.two_class_scores(score, positive)
     assert found["pr_auc"] == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
 
 
 def test_sensitivity_and_specificity_are_the_shares_found_on_either_side():
     score, truth = np.array([0.9, 0.4, 0.6, 0.1, 0.5]), np.array([1, 1, 0, 0, 0])
-    found = c.two_class_scores(np.column_stack([1 - score, score]), truth, ("no", "yes"))
+    found = c.two_class_scores(score, truth)
     assert (found["sensitivity"], found["specificity"]) == (0.5, pytest.approx(2 / 3))
+    first = c.two_class_scores(1 - score, truth, positive_class=0, threshold=0.7)
+    assert (first["sensitivity"], first["specificity"], first["threshold"]) == (pytest.approx(1 / 3), 1, 0.7)
 
 
 @pytest.mark.parametrize(
     ("targets", "missing"), [([1, 1], "specificity"), ([0, 0], "sensitivity"), ([-1, -1], "roc_auc")]
 )
 def test_what_one_class_alone_cannot_tell_is_none(targets, missing):
-    found = c.scores(np.array([[0.3, 0.7], [0.6, 0.4]]), np.array(targets), ("no", "yes"))
+    found = c.two_class_scores(np.array([0.7, 0.4]), np.array(targets))
+    assert c.curves(np.array(targets) == 1, np.array([0.7, 0.4])) == {"roc": [], "precision_recall": []}
     assert found[missing] is found["roc_auc"] is found["pr_auc"] is None
+
+
+@given(st.integers(0, 999), st.integers(2, 60), st.floats(0.05, 1))
+def test_a_threshold_gives_at_least_the_rate_that_is_wished_for_and_no_more_than_needed(seed, n, wish):
+    rng = np.random.default_rng(seed)
+    positive = rng.random(n) < 0.5
+    positive[0], positive[1] = True, False
+    score = np.clip(rng.normal(0.3 + 0.3 * positive, 0.2), 0.001, 0.999)
+    at = c.threshold_for(score, positive, sensitivity=wish)
+    found = c.two_class_scores(score, positive.astype(np.int64), threshold=at)
+    assert found["sensitivity"] >= wish - 1e-9
+    assert (score[positive] > np.nextafter(score[positive & (score > at)].min(), 1)).mean() < wish
+    at = c.threshold_for(score, positive, specificity=wish)
+    found = c.two_class_scores(score, positive.astype(np.int64), threshold=at)
+    assert found["specificity"] >= wish - 1e-9
+
+
+def test_without_a_wish_or_pictures_the_threshold_is_one_half():
+    score = np.array([0.2, 0.9])
+    assert c.threshold_for(score, np.array([False, True])) == 0.5
+    assert c.threshold_for(score, np.array([False, False]), sensitivity=0.9) == 0.5
+    assert c.threshold_for(score, np.array([True, True]), specificity=0.9) == 0.5
 
 
 def test_three_classes_have_no_two_class_scores():

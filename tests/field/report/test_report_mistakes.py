@@ -86,4 +86,4 @@ def test_without_the_outputs_there_is_no_evidence(asked, evaluation):
 
 
 def test_other_tasks_have_none(evaluation):
-    assert mistakes(recogniser(task="segment"), evaluation) == []
+    assert mistakes(recogniser(task="multilabel"), evaluation) == []

@@ -14,6 +14,7 @@ from fieldmark.data import Skipped
 from fieldmark.errors import MissingExtraError
 from fieldmark.field.report import Mistake, Shown, findings, sections, write_report
 from fieldmark.field.report.page import page
+from fieldmark.field.report.verdict import hundred
 from fieldmark.field.runtime.evaluation import Evaluation
 from fieldmark.types import Sample
 
@@ -239,7 +240,7 @@ def test_skipped_are_listed_once_and_capped(evaluation_of, facts_of):
 
 
 def test_hundred_never_rounds_to_certainty():
-    assert [sections.hundred(v) for v in (0, 0.002, 0.764, 0.996, 0.9999, 1)] == [
+    assert [hundred(v) for v in (0, 0.002, 0.764, 0.996, 0.9999, 1)] == [
         "0", "fewer than 1", "76", "99.6", "over 99.9", "100",
     ]  # fmt: skip
 

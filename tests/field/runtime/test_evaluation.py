@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,8 @@ def test_outputs_that_are_there_already_are_scored_alike(recogniser, folder):
 
 def test_a_bundle_and_its_place_are_evaluated_alike(bundle, recogniser, folder):
     assert evaluate(bundle.path, folder).scores["accuracy"] == evaluate(recogniser, folder).scores["accuracy"]
+
+
+def test_data_of_boxes_is_not_scored_by_names(recogniser, index):
+    with pytest.raises(DataError, match="holds boxes, not one name a picture"):
+        evaluate(recogniser, replace(index, kind="boxes"))

@@ -124,3 +124,59 @@ def test_facts_come_from_a_bundle():
     )
     assert facts == TaskFacts(("a", "b"), {"a": "x"}, 2.0, {"t": 0.1})
     assert TaskFacts.from_bundle({"classes": ["a"], "coarse": None}) == TaskFacts(("a",))
+
+
+TWO = ("flaw", "good")
+
+
+@pytest.mark.parametrize(
+    ("positive", "at", "p_flaw", "said"),
+    [("", 0.5, 0.6, "flaw"), ("flaw", 0.2, 0.3, "flaw"), ("flaw", 0.2, 0.1, "good"), ("good", 0.9, 0.2, "flaw")],
+)
+def test_the_positive_class_is_said_from_its_operating_point_on(positive, at, p_flaw, said):
+    facts = TaskFacts(TWO, positive=positive, thresholds={"positive_at": at})
+    outputs = outputs_for([[p_flaw, 1 - p_flaw]])
+    (one,) = TASK.predict([""], outputs, facts)
+    assert one.label == said
+    assert {s.label: s.probability for s in one.labels}["flaw"] == pytest.approx(p_flaw)
+    assert TASK.decisions(outputs["logits"], facts).tolist() == [TWO.index(said)]
+
+
+def test_an_answer_is_as_sure_as_it_is_far_from_the_operating_point():
+    facts = TaskFacts(TWO, positive="flaw", thresholds={"positive_at": 0.2, "unsure_below": 0.6})
+    unsure = [TASK.predict([""], outputs_for([[p, 1 - p]]), facts)[0].unsure for p in (0.05, 0.18, 0.22, 0.5)]
+    assert unsure == [False, True, True, False]
+    at_point = outputs_for([[0.2, 0.8]])["logits"]
+    assert TASK.margins(at_point, facts) == pytest.approx(0, abs=1e-6)
+
+
+def test_rates_of_two_classes_are_at_the_operating_point():
+    facts = TaskFacts(TWO, positive="flaw", thresholds={"positive_at": 0.2})
+    p = [[0.3, 0.7], [0.9, 0.1], [0.1, 0.9], [0.25, 0.75]]
+    found = TASK.score(samples("flaw", "flaw", "good", "good"), outputs_for(p), facts)
+    assert (found["positive"], found["threshold"]) == ("flaw", 0.2)
+    assert (found["sensitivity"], found["specificity"], found["accuracy"]) == (1, 0.5, 0.75)
+    assert found["roc_auc"] == 1
+
+
+def test_each_picture_is_right_or_wrong_and_the_most_frequent_class_is_a_guess():
+    facts = TaskFacts(CLASSES)
+    found = TASK.each(samples("ash", "elm"), outputs_for([[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]]), facts)
+    assert found.tolist() == [1, 0]
+    assert TASK.guess(samples("ash", "elm", "ash", "tern"), facts)[:2] == ("accuracy", 0.5)
+
+
+def test_margins_are_best_minus_second_best():
+    logits = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    expected = [sorted(row)[-1] - sorted(row)[-2] for row in logits]
+    assert TASK.margins(logits, TaskFacts(CLASSES)) == pytest.approx(expected)
+
+
+def test_with_two_levels_a_sure_class_implies_its_coarse_one():
+    facts = TaskFacts(CLASSES, COARSE, thresholds={"unsure_below": 0.3})
+    split, clear = TASK.predict(["a", "b"], outputs_for([[0.4, 0.0001, 0.3, 0.2999], [0.5, 0.2, 0.2, 0.1]]), facts)
+    assert (split.label, split.extra["coarse"], split.unsure) == ("ash", "bird", True)
+    assert split.extra["coarse_probability"] == pytest.approx(0.5999, abs=1e-4)
+    assert (clear.label, clear.extra["coarse"], clear.unsure) == ("ash", "tree", False)
+    found = TASK.score(samples("ash", "ash"), outputs_for([[0.4, 0.0001, 0.3, 0.2999], [0.5, 0.2, 0.2, 0.1]]), facts)
+    assert (found["accuracy"], found["coarse_accuracy"], found["unsure"]) == (1, 0.5, 0.5)

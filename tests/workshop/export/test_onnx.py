@@ -3,6 +3,7 @@
 import copy
 import functools
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import torch
 from fieldmark.errors import FieldmarkError, UsageError
 from fieldmark.field.runtime import compile_engine
 from fieldmark.field.runtime.careful import CarefulEngine
+from fieldmark.field.tasks import TaskFacts, get_task
 from fieldmark.workshop.export import Parity, check_parity, export_onnx, set_weights
 from fieldmark.workshop.export import onnx as room
-from fieldmark.workshop.export.onnx import EXPORTERS, OUTPUTS, network_logits
+from fieldmark.workshop.export.onnx import EXPORTERS, network_logits
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.models.attention import HEADS, make_pooling
+from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.train.finish import parity_facts
 from tests.making import smooth
 from tests.training import small_swin
@@ -25,6 +28,7 @@ from tests.training import small_swin
 SIZE = 64
 NETS = ("test_resnet", "test_efficientnet", "test_convnext", "test_vit", "swin")
 N_CLASSES = 7
+TASK, FACTS = get_task("classify"), TaskFacts(tuple("abcdefg"))
 
 
 @functools.cache
@@ -85,11 +89,12 @@ def test_every_output_of_any_batch_is_torchs(name, batch):
 @pytest.mark.parametrize("name", NETS)
 def test_decisions_at_the_precision_that_a_bundle_uses_are_torchs(name):
     known, new = pictures(128), pictures(600)
-    parity = check_parity(network(name), exported(name), known)
+    parity = check_parity(network(name), exported(name), known, "auto", TASK, FACTS)
     assert parity.pictures == 128
     assert parity.f32_difference < 1e-4
     fast = compile_engine(exported(name), parity_facts(parity)["precision"])  # float32 where parity does not hold
-    careful = CarefulEngine(fast, lambda: compile_engine(exported(name), "f32"), parity.recheck_margin)
+    margins = partial(TASK.margins, facts=FACTS)
+    careful = CarefulEngine(fast, lambda: compile_engine(exported(name), "f32"), parity.recheck_margin, margins)
     decided = careful.run(new, ("logits",))["logits"].argmax(1)
     agreement = (decided == network_logits(network(name), new).argmax(1)).mean()
     assert len(set(decided.tolist())) > 2
@@ -150,7 +155,7 @@ def test_weights_of_unknown_name_or_another_shape_are_refused():
 def test_a_model_that_is_not_the_network_does_not_leave_the_workshop():
     changed = set_weights(exported("test_resnet"), {"head.bias": np.full(N_CLASSES, 3.0)})
     with pytest.raises(FieldmarkError, match="disagree"):
-        check_parity(network("test_resnet"), changed, pictures(5))
+        check_parity(network("test_resnet"), changed, pictures(5), "auto", TASK, FACTS)
 
 
 def test_a_precision_whose_decisions_differ_is_not_used():
@@ -188,4 +193,4 @@ def test_a_failed_trace_prints_no_graph_and_the_other_exporter_takes_over(capfd)
 
 def test_an_unknown_exporter_or_precision_is_refused():
     with pytest.raises(UsageError):
-        check_parity(network("test_resnet"), exported("test_resnet"), pictures(5), "fp4")
+        check_parity(network("test_resnet"), exported("test_resnet"), pictures(5), "fp4", TASK, FACTS)

@@ -11,8 +11,10 @@ from safetensors.torch import load
 
 from fieldmark import pictures
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
+from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
+from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.models import Network, create_backbone
+from fieldmark.workshop.recipe import Recipe
 from tests.training import COLOURS, draw
 
 PREPROCESS = Preprocess((24, 16))
@@ -28,7 +30,7 @@ def samples(tmp_path):
 
 
 def choose(samples, most=256, seed=0):
-    return Calibration.choose(samples, sorted(COLOURS), PREPROCESS, most, seed)
+    return Calibration.choose(samples, Classify(sorted(COLOURS), Recipe()), PREPROCESS, most, seed)
 
 
 def test_pictures_of_training_and_labelled_ones_of_validation_are_kept(samples):
@@ -77,7 +79,7 @@ def test_weights_are_the_whole_state():
     state = load(weights_bytes(network))
     assert set(state) == set(network.state_dict())
     assert all(torch.equal(state[k], v) for k, v in network.state_dict().items())
-    assert output_shapes(network)["logits"] == [3]
+    assert network.output_shapes((32, 32))["logits"] == [3]
 
 
 def test_versions_name_what_the_result_depends_on():

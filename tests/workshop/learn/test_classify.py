@@ -8,6 +8,7 @@ from fieldmark.data.index import Index
 from fieldmark.errors import DataError
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.classify import Classify, check_classes
+from fieldmark.workshop.recipe import Recipe
 
 
 def index(**parts: str) -> Index:
@@ -35,7 +36,7 @@ def test_classes_are_those_of_training_by_name():
 )
 def test_what_cannot_be_learned_is_said(parts, says):
     with pytest.raises(DataError, match=says):
-        check_classes(index(**parts))
+        Classify.of(index(**parts), Recipe())
 
 
 @pytest.mark.parametrize(
@@ -56,4 +57,4 @@ def test_a_network_is_better_by_right_names_then_by_its_score(new, old, n, bette
     def scores(of):
         return {"accuracy": of[0], "score": of[1], "error": 0.05}
 
-    assert Classify(("a", "b")).better(scores(new), scores(old), n) is better
+    assert Classify(("a", "b"), Recipe()).better(scores(new), scores(old), n) is better

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark.workshop.export.pack import output_shapes
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.models.network import OUTPUTS, Power
 from fieldmark.workshop.train.device import TorchEngine
@@ -24,7 +23,7 @@ def seen(network):
 
 def test_outputs_have_the_shapes_that_the_bundle_states(network, seen):
     _, outputs = seen
-    assert {k: list(v.shape[1:]) for k, v in outputs.items()} == output_shapes(network)
+    assert {k: list(v.shape[1:]) for k, v in outputs.items()} == network.output_shapes((64, 64))
 
 
 def test_attention_is_uniform_and_sums_to_one(seen):

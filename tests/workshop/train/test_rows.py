@@ -16,6 +16,10 @@ from tests.making import write_picture
 PREPROCESS = Preprocess((16, 12))
 
 
+def square(side):
+    return Preprocess((side, side))
+
+
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 5))
 def test_every_epoch_has_every_picture_once(n, batch, seed):
     order = Order(n, batch, seed)
@@ -38,9 +42,9 @@ class Cache:
 
 
 def test_kept_rows_are_those_of_drawn_views_and_repeat():
-    source = KeptRows([Cache(0), Cache(1), Cache(2)], [32] * 3, list(range(5)), 0, torch.float32)
+    source = KeptRows([Cache(0), Cache(1), Cache(2)], [square(32)] * 3, list(range(5)), 0, torch.float32)
     places = np.array([4, 0, 2])
-    rows, used = source.batch(7, places, 0.5)
+    rows, used, *_ = source.batch(7, places, 0.5)
     np.testing.assert_array_equal(used, places)
     assert all(int(r) % 10 == p for r, p in zip(rows[:, 0], places, strict=True))
     torch.testing.assert_close(rows, source.batch(7, places, 0.5)[0])
@@ -52,16 +56,16 @@ def test_kept_rows_are_those_of_drawn_views_and_repeat():
 def test_kept_rows_of_other_sizes_have_their_turn_in_order():
     """The plain view has a size of its own and is not trained on."""
     caches = [Cache(view) for view in range(5)]
-    source = KeptRows(caches, [96, 32, 32, 64, 64], list(range(3)), 0, torch.float32)
+    source = KeptRows(caches, [square(side) for side in (96, 32, 32, 64, 64)], list(range(3)), 0, torch.float32)
 
     def views(done):
-        return {int(r) // 10 for k in range(40) for r in source.batch(k, np.arange(3), done)[0][:, 0]}
+        return {int(r) // 10 for k in range(40) for r in source.batch(k, np.arange(3), done).rows[:, 0]}
 
     assert views(0.0) == views(0.49) == {1, 2}
     assert views(0.5) == views(1.0) == {3, 4}
-    alone = KeptRows(caches[:1], [96], list(range(3)), 0, torch.float32)
+    alone = KeptRows(caches[:1], [square(96)], list(range(3)), 0, torch.float32)
     assert int(alone.batch(0, np.arange(1), 0.0)[0]) == 0
-    last = KeptRows(caches[:3], [64, 32, 64], list(range(3)), 0, torch.float32)
+    last = KeptRows(caches[:3], [square(side) for side in (64, 32, 64)], list(range(3)), 0, torch.float32)
     assert {int(last.batch(k, np.arange(1), 1.0)[0]) // 10 for k in range(40)} == {0, 2}
 
 
@@ -78,12 +82,12 @@ def source_of(tmp_path, count=6):
 def test_pictures_come_fresh_each_batch_and_plain_for_validation(tmp_path):
     paths, source = source_of(tmp_path)
     places = np.arange(6)
-    first, used = source.batch(0, places, 0.0)
+    first, used, *_ = source.batch(0, places, 0.0)
     assert (first.shape, first.dtype) == ((6, 12, 16, 3), torch.uint8)
     np.testing.assert_array_equal(used, places)
     assert (source.batch(1, places, 0.0)[0] != first).any()
     torch.testing.assert_close(source.batch(0, places, 0.0)[0], first)
-    plain, _ = source.plain(places[:2])
+    plain, *_ = source.plain(places[:2])
     np.testing.assert_array_equal(plain[1].numpy(), pictures.load(paths[1], PREPROCESS))
 
 
@@ -107,7 +111,7 @@ def test_reading_ahead_changes_nothing(tmp_path):
 def test_a_broken_picture_is_left_out_of_its_batch_and_listed(tmp_path):
     paths, source = source_of(tmp_path)
     paths[3].write_bytes(b"broken")
-    rows, used = source.batch(0, np.arange(6), 0.0)
+    rows, used, *_ = source.batch(0, np.arange(6), 0.0)
     assert len(rows) == 5
     np.testing.assert_array_equal(used, [0, 1, 2, 4, 5])
     assert list(source.errors) == [3]
@@ -134,10 +138,10 @@ def test_fresh_rows_are_the_engines_of_the_same_pictures(tmp_path):
     paths, source = source_of(tmp_path)
     paths[1].write_bytes(b"broken")
     places = np.arange(6)
-    pictures_, used = source.batch(3, places, 0.0)
+    pictures_, used, *_ = source.batch(3, places, 0.0)
     fresh = FreshRows(source, lambda side: Engine(), "rows", torch.float32)
-    rows, kept = fresh.batch(3, places, 0.0)
+    rows, kept, *_ = fresh.batch(3, places, 0.0)
     np.testing.assert_array_equal(kept, used)
     torch.testing.assert_close(rows[:, 0], pictures_.float().mean((1, 2, 3)))
-    plain, kept = fresh.plain(places[1:2])
+    plain, kept, *_ = fresh.plain(places[1:2])
     assert (len(plain), len(kept)) == (0, 0)

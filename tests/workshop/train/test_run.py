@@ -14,13 +14,18 @@ import numpy as np
 import pytest
 
 from fieldmark import bundle as bundles
+from fieldmark.data import Index, Note
 from fieldmark.errors import DataError, FieldmarkError, UsageError, WeightsError
 from fieldmark.field.runtime import evaluate, load
 from fieldmark.progress import SENTENCE
+from fieldmark.types import Sample
+from fieldmark.workshop.recipe import Recipe, from_json
 from fieldmark.workshop.train import run as run_room
 from fieldmark.workshop.train import stages as stages_room
 from fieldmark.workshop.train import train
+from fieldmark.workshop.train.job import open_run
 from fieldmark.workshop.train.journal import Journal
+from fieldmark.workshop.train.small import settle
 from tests.making import write_picture
 from tests.training import BACKBONE, COLOURS, TINY, bundle_bytes, coloured, draw, events, tiny_train, trained
 
@@ -117,7 +122,8 @@ def test_the_bundle_scores_what_training_said(run):
     facts = bundles.load(result.run).facts
     assert facts["scores"]["test"] == json.loads(json.dumps(result.scores["test"]))
     assert facts["classes"] == sorted(COLOURS)
-    assert facts["recipe"] == json.loads((result.run / "recipe.json").read_text(encoding="utf-8"))
+    asked = from_json(json.loads((result.run / "recipe.json").read_text(encoding="utf-8")))
+    assert facts["recipe"] == json.loads(json.dumps(settle(asked, 32, facts["data"]["parts"]["train"]["n"]).to_json()))
 
 
 @pytest.mark.parametrize(("asked", "counts"), [(0, {1, 2}), (2, {2})])
@@ -297,8 +303,8 @@ BAD = {
     "unknown recipe": (coloured, {"recipe": "fast"}, UsageError),
     "unknown setting": (coloured, {"settings": ["colour=1"]}, UsageError),
     "unknown precision": (coloured, {"settings": [*TINY, "bundle.precision=fp8"]}, UsageError),
-    "unknown task": (coloured, {"task": "detect"}, UsageError),
-    "unknown task set": (coloured, {"settings": [*TINY, "task=detect"]}, UsageError),
+    "unknown task": (coloured, {"task": "detekt"}, UsageError),
+    "unknown task set": (coloured, {"settings": [*TINY, "task=detekt"]}, UsageError),
     "unknown device": (coloured, {"device": "tpu"}, UsageError),
     "seed": (coloured, {"seed": -1}, UsageError),
     "huge seed": (coloured, {"seed": 2**80}, UsageError),
@@ -356,8 +362,29 @@ def test_a_full_disk_under_the_log_names_the_log(tmp_path, monkeypatch):
 def test_several_labels_a_picture_are_refused(tmp_path):
     rows = rows_of(coloured(tmp_path / "pics", 2))
     (tmp_path / "l.csv").write_text("path,labels\n" + "".join(f"{p},{c};tree\n" for p, c in rows))
-    with pytest.raises(UsageError, match="2 labels"):
-        tiny_train(tmp_path / "l.csv", tmp_path / "run")
+    with pytest.raises(UsageError, match=r"2 labels.*--task multilabel"):
+        tiny_train(tmp_path / "l.csv", tmp_path / "run", task="classify")
+
+
+def test_boxes_are_refused_by_what_learns_names(tmp_path):
+    rows = rows_of(coloured(tmp_path / "pics", 2))
+    (tmp_path / "l.csv").write_text("path,label,xmin,ymin,xmax,ymax\n" + "".join(f"{p},{c},0,0,9,9\n" for p, c in rows))
+    with pytest.raises(DataError, match="holds boxes, not one name a picture"):
+        tiny_train(tmp_path / "l.csv", tmp_path / "run", task="classify")
+    assert not (tmp_path / "run").exists()
+
+
+def test_notes_on_annotations_are_said_and_written_down(tmp_path):
+    notes = tuple(Note(os.fsdecode(b"\xff.csv"), f"line {i}: mended") for i in range(25))
+    index = Index("x", (Sample(tmp_path / "a", "a", ("ash",), "train"),), notes=notes)
+    journal = open_run(tmp_path, Recipe(), index, lambda *told: None, time.monotonic())
+    journal.close()
+    found = events(tmp_path)
+    (written,) = [e["notes"] for e in found if e["event"] == "annotations"]
+    assert written == [[n.name, n.text] for n in notes]
+    said = [e["sentence"] for e in found if e["event"] == "note"]
+    assert said[0] == f"{notes[0].name}: line 0: mended"
+    assert said[-1] == "5 more notes on annotations; log.jsonl has them"
 
 
 def test_an_existing_run_is_refused_and_not_touched(run, tmp_path):

@@ -37,7 +37,7 @@ def keep(usable, folder, preprocess=PREPROCESS, recipe=PLAIN):
 def source_of(folder, recipe=PLAIN, **options):
     usable = usable_of(folder, **options)
     kept = keep(usable, folder, recipe=recipe)
-    return usable, small.SmallPictures(kept, usable.keys, 16, recipe, 0, torch.device("cpu"))
+    return usable, small.SmallPictures(kept, usable.keys, PREPROCESS, recipe, 0, torch.device("cpu"))
 
 
 def test_the_largest_side_is_found_whatever_cannot_be_read(tmp_path):
@@ -63,17 +63,19 @@ def test_what_the_recipe_leaves_open_is_settled_by_size_and_what_it_says_stays()
     assert (large.tune.batch, large.augment.crop, large.augment.mixup, large.optim.rate) == (64, 0.35, 1.0, 0.0)
     said = load_recipe("scratch", ["tune.batch=50", "augment.crop=0.5", "augment.mixup=0.25", "optim.rate=0.001"])
     assert small.settle(said, 28, 60_000) == said
-    assert small.settle(load_recipe("standard"), 288, 100) == load_recipe("standard")
+    standard = load_recipe("standard", ["augment.crop=0.35"])
+    assert small.settle(load_recipe("standard"), 288, 100) == standard
 
 
 def test_plain_pictures_are_those_of_prediction(tmp_path):
     usable, source = source_of(tmp_path)
-    rows, used = source.plain(np.array([5, 2]))
+    rows, used, numbers, preprocess = source.plain(np.array([5, 2]))
+    assert (numbers.tolist(), preprocess) == ([0, 0], PREPROCESS)
     np.testing.assert_array_equal(used, [5, 2])
     assert rows.dtype == torch.uint8
     for row, place in zip(rows, used, strict=True):
         np.testing.assert_array_equal(row, pictures.load(usable.samples[place].path, PREPROCESS))
-    rows, _ = source.batch(0, np.array([4, 0]), 0.0)  # nothing asked for: as they are
+    rows = source.batch(0, np.array([4, 0]), 0.0).rows  # nothing asked for: as they are
     np.testing.assert_array_equal(rows[0], pictures.load(usable.samples[4].path, PREPROCESS))
 
 

@@ -1,17 +1,24 @@
-"""DATA in any of its forms becomes an Index: a folder, a table, a known name."""
+"""DATA in any of its forms becomes an Index: a folder, a table, an annotation file, a known name."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fieldmark.data.index import Index
 from fieldmark.errors import DataError, unknown_name
 from fieldmark.files import is_file, is_folder
 
-from .folder import open_folder
+from .annotated import Progress
+from .coco import is_coco, open_coco
+from .folder import TABLE, open_folder
+from .mask_folder import is_mask_folder, open_mask_folder
+from .named import OPENERS, open_named
 from .table import TABLE_SUFFIXES, open_table
+from .voc import is_voc, open_voc
+from .yolo import is_yolo, open_yolo
 
-Progress = Callable[[str, int, int], None]
+Open = Callable[[Path, Progress | None], Index]
 
 
 def _open_field_guide(progress: Progress | None) -> Index:
@@ -24,23 +31,42 @@ def _open_field_guide(progress: Progress | None) -> Index:
     return replace(index, samples=tuple(replace(s, boxes=boxes[s.name]) for s in index.samples))
 
 
-NAMED: dict[str, Callable[[Progress | None], Index]] = {"field-guide": _open_field_guide}
+FOLDERS: dict[str, tuple[Callable[[Path], bool], Open]] = {
+    "voc": (is_voc, open_voc),
+    "coco": (is_coco, open_coco),
+    "yolo": (is_yolo, open_yolo),
+    "masks": (is_mask_folder, open_mask_folder),
+}
+FILES: dict[str, Open] = {
+    **dict.fromkeys(TABLE_SUFFIXES, lambda path, progress: open_table(path, progress=progress)),
+    ".json": open_coco,
+    ".yaml": open_yolo,
+    ".yml": open_yolo,
+}
+NAMED: dict[str, Callable[[Progress | None], Index]] = {
+    "field-guide": _open_field_guide,
+    **{name: partial(open_named, name) for name in OPENERS},
+}
 
 
 def open_data(data: str | Path, progress: Progress | None = None) -> Index:
-    """The Index of DATA: a folder, a CSV, TSV or Parquet table, or a known name.
+    """The Index of DATA: a folder, a CSV, TSV or Parquet table, a COCO JSON, the YAML of a YOLO set, or a known name.
 
-    Raises DataError, in one sentence that says what to do, when DATA is none of these or holds no labelled picture.
+    A folder is taken for VOC, COCO, YOLO or pictures with masks when it is laid out so; otherwise for class
+    folders. Raises DataError, in one sentence that says what to do, when DATA is none of these or holds no labelled
+    picture.
     """
     if not str(data):
         raise DataError("DATA is empty; give a folder, a table or a known name (. is the current folder)")
     path = Path(data)
     if is_folder(path):
-        index = open_folder(path)
+        index = _opener(path)(path, progress)
     elif is_file(path):
-        if path.suffix.lower() not in TABLE_SUFFIXES:
-            raise DataError(f"{path} is no table; give a folder of class folders or a .csv, .tsv or .parquet table")
-        index = open_table(path)
+        if path.suffix.lower() not in FILES:
+            raise DataError(
+                f"{path} is no table; give a folder of class folders or a .csv, .tsv or .parquet table, or a COCO .json"
+            )
+        index = FILES[path.suffix.lower()](path, progress)
     elif str(data) in NAMED:
         index = NAMED[str(data)](progress)
     elif path.suffix or len(path.parts) > 1:
@@ -52,6 +78,15 @@ def open_data(data: str | Path, progress: Progress | None = None) -> Index:
     if not index.samples:
         raise DataError(f"{data} holds no usable labelled picture" + _first_reason(index))
     return index
+
+
+def _opener(folder: Path) -> Open:
+    """How a folder is opened: by its table, by its layout, or as class folders."""
+    if not is_file(folder / TABLE):
+        for fits, opened in FOLDERS.values():
+            if fits(folder):
+                return opened
+    return open_folder
 
 
 def _first_reason(index: Index) -> str:

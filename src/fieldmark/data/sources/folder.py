@@ -9,17 +9,20 @@ from fieldmark.files import is_file, is_folder
 from fieldmark.pictures import Unusable, find_pictures, list_folder, walk_pictures
 from fieldmark.types import Sample
 
+from .annotated import Progress
 from .table import open_table
 
+TABLE = "labels.csv"
 
-def open_folder(root: Path) -> Index:
+
+def open_folder(root: Path, progress: Progress | None = None) -> Index:
     """The Index of a class folder tree; a folder that holds `labels.csv` is opened through it.
 
     A folder deeper down that cannot be read is left out. Raises DataError when there are pictures but no class
     folders, or nothing at all; UsageError when `root` or the folder of a part cannot be read.
     """
-    if is_file(root / "labels.csv"):
-        return open_table(root / "labels.csv", source=str(root))
+    if is_file(root / TABLE):
+        return open_table(root / TABLE, str(root), progress)
     folders = _folders(root)
     parts = {p: ALIASES[p.name.lower()] for p in folders if p.name.lower() in ALIASES}
     samples: list[Sample] = []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldmark.errors import DataError, MissingExtraError
+from fieldmark.errors import DataError, MissingExtraError, first_line
 
 if TYPE_CHECKING:
     from pyarrow import DataType
@@ -29,7 +29,7 @@ def read_parquet(
         facts = parquet.read_metadata(path)
         schema = facts.schema.to_arrow_schema()
     except (OSError, ArrowException, ValueError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
+        raise DataError(f"{path} cannot be read as Parquet: {first_line(error)}") from error
     check([_plain(name) for name in schema.names], facts.num_rows)
     columns = {}
     for field in schema:
@@ -42,10 +42,6 @@ def read_parquet(
 
 def _plain(name: str) -> str:
     return str(name).strip().lower()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _check_type(path: Path, name: str, kind: "DataType") -> None:
@@ -66,7 +62,7 @@ def _column(path: Path, name: str, separator: str) -> list[str]:
         values = parquet.read_table(path, columns=[name], partitioning=None).column(0).to_pylist()
     except (OSError, ArrowException, ValueError, OverflowError, KeyError) as error:  # KeyError: an unknown time zone
         raise DataError(
-            f"{path}: the column {_plain(name)} cannot be read ({_first_line(error)}); write it again as text"
+            f"{path}: the column {_plain(name)} cannot be read ({first_line(error)}); write it again as text"
         ) from error
     return [_cell(value, separator) for value in values]
 

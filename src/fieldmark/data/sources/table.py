@@ -1,112 +1,144 @@
-"""A CSV, TSV or Parquet table with `path` and `label` (or `labels`), and, where present, split, group, coarse, mask."""
+"""A CSV, TSV or Parquet table with `path` and `label` (or `labels`, or a numeric `target`), and, where present, split,
+group, coarse, mask."""
 
 import csv
-import os
+import math
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldmark.data.index import Index, Skipped
+from fieldmark.data.masks import BACKGROUND, FOREGROUND
 from fieldmark.errors import DataError
-from fieldmark.files import is_file
-from fieldmark.types import Sample
+from fieldmark.types import MaskFile, Outlines, Sample
 
+from .annotated import Notes, Progress, mask_names_in
+from .box_table import CORNERS, open_boxes
 from .parquet import read_parquet
+from .place import SameFiles, find_file, find_picture
 
 if TYPE_CHECKING:
     from _csv import Reader
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-COLUMNS = ("path", "label", "labels", "split", "group", "coarse", "mask")
+KINDS = ("label", "labels", "target", "mask")  # what tells the truth, the first that is there
+COLUMNS = ("path", *KINDS, "split", "group", "coarse", *CORNERS)
 LABEL_SEPARATOR = ";"
 MAX_ROWS = 20_000_000
 MAX_ROW_LINES = 10  # a quote that is never closed runs through the rest of the file
 Row = dict[str, str]
-Place = tuple[int, int]
 
 
-def open_table(path: Path, source: str | None = None) -> Index:
-    """The Index of a table; paths in it are relative to its folder.
+def open_table(path: Path, source: str | None = None, progress: Progress | None = None) -> Index:
+    """The Index of a table, of one row a picture or one row a box; paths in it are relative to its folder.
 
-    Rows without path, label or file are left out and listed. Raises DataError for missing columns, for one path with
+    Rows without path, label (target, where that is all) or file are left out and listed; an empty cell in `labels` says
+    that the picture has none of them. Raises DataError for missing columns, for one path with
     two different labels or splits, and for a table that cannot be read.
     """
     rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
-    found = _Found(path)
+    first = next(rows, None)
+    rows = chain([] if first is None else [first], rows)
+    columns = set() if first is None else first[1].keys()
+    if {"label", *CORNERS} <= columns:
+        return open_boxes(path, rows, source or str(path), progress)
+    found = _Found(path, mask_names_in(path.parent) if "mask" in columns else None)
     for line, row in rows:
         found.add(line, row)
-    return Index(source or str(path), tuple(found.samples), tuple(found.skipped))
+    samples = _sound(found.samples) if found.kind == "label" and found.mask_names is None else found.samples
+    return Index(source or str(path), tuple(samples), tuple(found.skipped), found.kind, found.notes.all())
 
 
 class _Found:
     """The samples of a table so far, what was left out, and where each file stands first, however it is spelt."""
 
-    def __init__(self, table: Path) -> None:
+    def __init__(self, table: Path, mask_names: tuple[str, ...] | None) -> None:
         self.table = table
+        self.mask_names = mask_names
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
+        self.notes = Notes()
+        self.kind = KINDS[0]
         self._first: dict[str, tuple[int, Sample]] = {}
-        self._same: dict[Place, list[tuple[int, Sample]]] = {}
+        self._same: SameFiles[tuple[int, Sample]] = SameFiles()
 
     def add(self, line: int, row: Row) -> None:
-        sample = _sample(self.table.parent, row)
+        self.kind = next(kind for kind in KINDS if kind in row)
+        sample = self._sample(line, row)
         if isinstance(sample, str):
             self.skipped.append(Skipped(row["path"] or f"line {line}", sample))
             return
-        there = self._first.get(sample.name) or self._under_another_name(line, sample)
+        there = self._first.get(sample.name) or self._same.before(sample.path, (line, sample))
         if there is not None:
             self.skipped.append(_duplicate(self.table, line, sample, *there))
             return
         self._first[sample.name] = (line, sample)
         self.samples.append(sample)
 
-    def _under_another_name(self, line: int, sample: Sample) -> tuple[int, Sample] | None:
-        """Where the same file stands under another name (absolute, through a link); a hard link is another file."""
-        state = sample.path.stat()
-        alike = self._same.setdefault((state.st_dev, state.st_ino), [])
-        real = os.path.realpath(sample.path) if alike else ""
-        for before in alike:
-            if os.path.realpath(before[1].path) == real:
-                return before
-        alike.append((line, sample))
-        return None
+    def _sample(self, line: int, row: Row) -> Sample | str:
+        """The sample of one row, or the reason why it has none."""
+        labels, target = _labels(row), _number(row.get("target", ""))
+        place = find_picture(self.table.parent, row["path"])
+        if isinstance(place, str):
+            return place
+        if self.kind == "label" and not labels:
+            return "the row has no label"
+        if self.kind == "target" and target is None:
+            return "its target is no number"
+        mask = self._mask(line, row.get("mask", ""), labels)
+        if self.kind == "mask" and mask is None:
+            return "the row has no mask"
+        return Sample(
+            *place,
+            labels,
+            split=row.get("split") or None,
+            group=row.get("group") or None,
+            coarse=row.get("coarse") or None,
+            target=target,
+            mask=mask,
+        )
+
+    def _mask(self, line: int, written: str, labels: tuple[str, ...]) -> MaskFile | None:
+        """Class numbers where classes.txt names them, else which pixels show what the row's one label says."""
+        if not written or "\0" in written:
+            return None
+        root = self.table.parent
+        path = find_file(root, written)
+        if path is None:
+            self.notes.add(self.table.name, f"line {line}: the mask {written[:80]} is not there")
+            path = root / written
+        if self.mask_names is not None:
+            return MaskFile(path, self.mask_names)
+        return MaskFile(path, (BACKGROUND, labels[0] if len(labels) == 1 else FOREGROUND), binary=True)
 
 
-def _sample(root: Path, row: Row) -> Sample | str:
-    """The sample of one row, or the reason why it has none."""
-    if not row["path"] or "\0" in row["path"]:
-        return "the row has no path"
-    name = PurePosixPath(row["path"].replace("\\", "/")).as_posix()
-    labels = _labels(row)
-    if not labels:
-        return "the row has no label"
-    picture = root / row["path"]
-    if not is_file(picture):
-        picture = root / name
-    if not is_file(picture):
-        return "no such file"
-    mask = row.get("mask")
-    return Sample(
-        picture,
-        name,
-        labels,
-        split=row.get("split") or None,
-        group=row.get("group") or None,
-        coarse=row.get("coarse") or None,
-        mask=root / mask if mask else None,
-    )
+def _sound(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of binary masks: where no picture of a label has one, there is nothing but background in them."""
+    marked = {s.labels for s in samples if s.mask is not None}
+    return [replace(s, mask=Outlines()) if marked and s.mask is None and s.labels not in marked else s for s in samples]
 
 
 def _labels(row: Row) -> tuple[str, ...]:
     if "label" in row:
         return (row["label"],) if row["label"] else ()
-    return tuple(sorted({part.strip() for part in row["labels"].split(LABEL_SEPARATOR)} - {""}))
+    return tuple(sorted({part.strip() for part in row.get("labels", "").split(LABEL_SEPARATOR)} - {""}))
+
+
+def _number(text: str) -> float | None:
+    """A finite number, or None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sample) -> Skipped:
     which = again.name if again.name == first.name else f"{again.name} (the same file as {first.name})"
-    for what in ("labels", "split"):
+    for what in ("labels", "target", "split"):
         a, b = getattr(first, what), getattr(again, what)
         if a != b:
             raise DataError(f"{table}: {which} is {a} in line {first_line} and {b} in line {line}; keep one row")
@@ -114,9 +146,9 @@ def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sa
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
-    if "path" not in columns or not {"label", "labels"} & set(columns):
+    if "path" not in columns or not set(KINDS) & set(columns):
         found = ", ".join(columns) if columns else "none"
-        raise DataError(f"{path} needs the columns path and label (or labels); found: {found}")
+        raise DataError(f"{path} needs the columns path and label (or labels, or target); found: {found}")
     twice = [name for name, count in Counter(columns).items() if count > 1 and name in COLUMNS]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]}; keep one, or rename the others")

@@ -59,13 +59,16 @@ def negative_log_likelihood(probabilities: Probabilities, targets: Targets) -> f
     return float(-np.log(np.maximum(p, 1e-12)).mean()) if known.any() else float("nan")
 
 
-def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The contract's keys for `classify`; class averages are over those present in `targets` or predicted.
+def scores(
+    probabilities: Probabilities, targets: Targets, classes: tuple[str, ...], predicted: Targets | None = None
+) -> dict[str, Any]:
+    """The contract's keys for `classify`; class averages are over those present in `targets` or predicted, the most
+    probable class unless `predicted` says otherwise.
 
     What cannot be told, as `nll` of unknown classes alone, is None: JSON has no NaN.
     """
     metrics = sklearn_metrics()
-    predicted = probabilities.argmax(1)
+    predicted = probabilities.argmax(1) if predicted is None else predicted
     correct = predicted == targets
     top = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
     labels = np.unique(np.concatenate([targets, predicted]))
@@ -73,14 +76,14 @@ def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, .
         targets, predicted, labels=labels, zero_division=0
     )
     known = labels >= 0
-    result: dict[str, Any] = {
+    return {
         "accuracy": float(correct.mean()),
         "accuracy_ci": mean_interval(correct),
         "top5": float((top == targets[:, None]).any(1).mean()),
         "macro_f1": float(f1.mean()),
         "precision": float(precision.mean()),
         "recall": float(recall.mean()),
-        "ece": expected_calibration_error(probabilities.max(1), correct),
+        "ece": expected_calibration_error(probabilities.max(1), probabilities.argmax(1) == targets),
         "nll": negative_log_likelihood(probabilities, targets) if (targets >= 0).any() else None,
         "per_class": {
             classes[c]: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
@@ -89,26 +92,55 @@ def scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, .
             )
         },
     }
-    if len(classes) == 2:
-        result |= two_class_scores(probabilities, targets, classes)
-    return result
 
 
-def two_class_scores(probabilities: Probabilities, targets: Targets, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Areas and rates with the second class as the positive one, at the threshold 0.5; areas need both classes."""
+def two_class_scores(
+    probabilities: NDArray[np.float64], targets: Targets, positive_class: int = 1, threshold: float = 0.5
+) -> dict[str, Any]:
+    """Areas and rates of the positive class, whose probabilities are [N], said from the threshold on; areas need both
+    classes."""
     metrics = sklearn_metrics()
     known = targets >= 0
-    positive, score = targets[known] == 1, probabilities[known, 1]
-    said = score > 0.5
+    positive, score = targets[known] == positive_class, probabilities[known]
+    said = score > threshold
     both = bool(positive.any() and not positive.all())
     return {
-        "positive": classes[1],
-        "threshold": 0.5,
+        "threshold": threshold,
         "roc_auc": float(metrics.roc_auc_score(positive, score)) if both else None,
         "pr_auc": float(metrics.average_precision_score(positive, score)) if both else None,
         "sensitivity": float(said[positive].mean()) if positive.any() else None,
         "specificity": float((~said[~positive]).mean()) if (~positive).any() else None,
     }
+
+
+def threshold_for(
+    probabilities: NDArray[np.float64], positive: NDArray[np.bool_], sensitivity: float = 0.0, specificity: float = 0.0
+) -> float:
+    """The threshold on [N] probabilities of the positive class that gives at least this sensitivity (the highest such
+    one) or this specificity (the lowest), half-way to the next picture's; 0.5 where neither is asked or can be told."""
+    if sensitivity and positive.any():
+        ranked = np.sort(probabilities[positive])[::-1]
+        last = ranked[max(0, int(np.ceil(sensitivity * len(ranked) - 1e-9)) - 1)]
+        below = probabilities[probabilities < last]
+        return float((last + (below.max() if below.size else 0.0)) / 2)
+    if specificity and not positive.all():
+        ranked = np.sort(probabilities[~positive])
+        last = ranked[max(0, int(np.ceil(specificity * len(ranked) - 1e-9)) - 1)]
+        above = probabilities[probabilities > last]
+        return float((last + (above.min() if above.size else 1.0)) / 2)
+    return 0.5
+
+
+def curves(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> dict[str, list[tuple[float, float]]]:
+    """The ROC curve (1 - specificity, sensitivity) and the precision-recall curve (recall, precision) of [N] scores;
+    empty where one of the two classes is missing."""
+    if not positive.any() or positive.all():
+        return {"roc": [], "precision_recall": []}
+    metrics = sklearn_metrics()
+    off, on, _ = metrics.roc_curve(positive, score)
+    precision, recall, _ = metrics.precision_recall_curve(positive, score)
+    pairs = {"roc": zip(off, on, strict=True), "precision_recall": zip(recall[::-1], precision[::-1], strict=True)}
+    return {name: [(float(a), float(b)) for a, b in rows] for name, rows in pairs.items()}
 
 
 def confusion(predicted: Targets, targets: Targets, n_classes: int) -> NDArray[np.int64]:

@@ -1,14 +1,18 @@
 """Explanations as files: one picture each and a line in `explain.jsonl`."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from fieldmark import pictures
 from fieldmark.errors import PictureError
+from fieldmark.field.explain.boxes import explain_boxes
 from fieldmark.field.explain.evidence import Question, explain_picture
-from fieldmark.field.explain.overlay import draw_overlay
+from fieldmark.field.explain.overlay import REGION_COLOUR, draw_overlay, outlined
+from fieldmark.field.explain.regions import explain_region
 from fieldmark.field.runtime.recogniser import Recogniser, name_of
 from fieldmark.pictures import Unusable
 
@@ -17,7 +21,8 @@ def explain_files(
     recogniser: Recogniser, paths: Iterable[str | Path | Unusable], folder: Path, question: Question
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw each picture's evidence into `folder`; yields its file name there ("" when unusable) and its row."""
-    question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else 1)
+    if recogniser.task.name not in EXPLAINERS:
+        question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else -1)
     with (folder / "explain.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as table:
         for number, path in enumerate(paths, start=1):
             name, row = _explain_one(recogniser, path, folder, f"{number:04d}", question)
@@ -33,12 +38,34 @@ def _explain_one(
     try:
         if isinstance(source, Unusable):
             raise PictureError(source.reason)
-        data = pictures.read_bytes(path)
-        found = explain_picture(recogniser, data, question)
-        drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
+        drawn, said = EXPLAINERS.get(recogniser.task.name, _explain_class)(recogniser, path, question)
     except PictureError as error:
         return "", {**row, "error": str(error)}
     name = f"{number}-{path.stem[:40]}.png"
     drawn.save(folder / name)
+    return name, {**row, **said, "error": None}
+
+
+def _explain_class(recogniser: Recogniser, path: Path, question: Question) -> tuple[Image.Image, dict[str, Any]]:
+    data = pictures.read_bytes(path)
+    found = explain_picture(recogniser, data, question)
     chances = {s.label: s.probability for s in found.prediction.labels}
-    return name, {**row, "label": found.label, "probability": chances[found.label], "error": None}
+    said = {"label": found.label, "probability": chances.get(found.label), **found.prediction.extra}
+    return draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess), said
+
+
+def _explain_region(recogniser: Recogniser, path: Path, question: Question) -> tuple[Image.Image, dict[str, Any]]:
+    data = pictures.read_bytes(path)
+    found = explain_region(recogniser, data, question)
+    chances = {s.label: s.probability for s in found.prediction.labels}
+    said = {"label": found.label, "probability": chances.get(found.label), **found.prediction.extra}
+    drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
+    numbers = found.prediction.mask
+    return drawn if numbers is None else outlined(drawn, numbers, REGION_COLOUR), said
+
+
+Explain = Callable[[Recogniser, Path, Question], tuple[Image.Image, dict[str, Any]]]
+EXPLAINERS: dict[str, Explain] = {
+    "detect": explain_boxes,
+    "segment": _explain_region,
+}  # of tasks that are not explained by class evidence

@@ -1,6 +1,6 @@
 """Class evidence for one picture: how much each position adds to a logit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The answer for one picture: its prediction, the class asked about, evidence [h, w] and attention [K, h, w]."""
+    """The answer for one picture: its prediction, the class asked about, evidence [h, w] and, where the network has
+    it, attention [K, h, w]."""
 
     prediction: Prediction
     label: str
     against: str | None
     evidence: Array
-    attention: Array
+    attention: Array = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
 
 
 def explain_picture(recogniser: Recogniser, source: Source, question: Question = Question()) -> Explanation:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from fieldmark.errors import PictureError
-from fieldmark.field.evaluate.classification import softmax
 from fieldmark.field.evaluate.intervals import mean_interval, paired_interval
 from fieldmark.field.explain.evidence import Question, explain_picture
 from fieldmark.field.runtime.evidence import OUTPUTS
 from fieldmark.field.runtime.recogniser import Recogniser, Source, load_source
+from fieldmark.field.tasks import OnLogits
 from fieldmark.pictures import decode, read_bytes
 from fieldmark.types import Picture, Sample
 
@@ -132,6 +132,8 @@ def check_maps(
     None for a network that does not give what evidence needs."""
     if not set(OUTPUTS) <= set(recogniser.bundle.facts["outputs"]) or not samples or not most:
         return None
+    if not isinstance(recogniser.task, OnLogits) or recogniser.task.name == "regress":  # no probability that could fall
+        return None
     measured = faithfulness(recogniser, [s.path for s in _evenly(samples, most)], tick)
     pointing = pointing_game(recogniser, _evenly([s for s in samples if s.boxes is not None], most_pointed))
     found = {"faithfulness": measured and measured.to_json(), "pointing": pointing}
@@ -144,8 +146,9 @@ def _evenly(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
 
 def _probabilities(recogniser: Recogniser, frames: Picture, label: int) -> Array:
     """The probability of a class on each picture [N, H, W, 3], as `predict` states it."""
+    assert isinstance(recogniser.task, OnLogits)
     logits = np.stack([seen.outputs["logits"] for seen in recogniser.run(list(frames), ("logits",))])
-    return np.asarray(softmax(logits / recogniser.facts.temperature)[:, label], np.float32)
+    return np.asarray(recogniser.task.strength({"logits": logits}, recogniser.facts)[:, label], np.float32)
 
 
 def overlapped(

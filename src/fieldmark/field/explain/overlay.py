@@ -2,13 +2,15 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from fieldmark.types import Preprocess
 
 FOR_COLOUR = (255, 122, 0)
 AGAINST_COLOUR = (0, 110, 255)
+REGION_COLOUR = (255, 255, 255)
 STRENGTH = 0.75
+OUTLINE = 0.004  # width, of the longer side
 
 
 def place_map(values: NDArray[np.float32], size_wh: tuple[int, int], preprocess: Preprocess) -> Image.Image:
@@ -41,3 +43,13 @@ def draw_overlay(picture: Image.Image, values: NDArray[np.float32], preprocess: 
         Image.new("RGB", picture.size, FOR_COLOUR), Image.new("RGB", picture.size, AGAINST_COLOUR), sign
     )
     return Image.composite(colour, picture, Image.fromarray(alpha))
+
+
+def outlined(picture: Image.Image, numbers: NDArray[np.uint8], colour: tuple[int, int, int]) -> Image.Image:
+    """The picture with the boundaries between its class numbers [H, W], of any size, drawn in a colour."""
+    seen = np.asarray(Image.fromarray(numbers).resize(picture.size, Image.Resampling.NEAREST))
+    wide = np.pad(seen, ((0, 1), (0, 1)), mode="edge")
+    edge = Image.fromarray((seen != wide[:-1, 1:]) | (seen != wide[1:, :-1])).convert("L")
+    width = 2 * round(OUTLINE * max(picture.size) / 2) + 1
+    line = edge.filter(ImageFilter.MaxFilter(width))
+    return Image.composite(Image.new("RGB", picture.size, colour), picture, line)

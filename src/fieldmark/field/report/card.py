@@ -23,6 +23,11 @@ from .words import (
 NAMES_SHOWN = 12
 FEW_CLASSES = 5  # among which "one of five" says nothing
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
+_SAID = {"detect": 'prediction.extra["boxes"], prediction.unsure'}
+_ALWAYS = {
+    "classify": "It always answers with one of its classes, also for a picture that shows none of them.",
+    "detect": "Whatever looks to it like one of its classes gets a box; other things get none, or a wrong one.",
+}
 _FITS = {
     "squash": "resized whole without keeping its proportions",
     "crop": "resized and cut to its middle",
@@ -42,12 +47,12 @@ def escaped(text: Any) -> str:
     return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def _code(text: Any) -> str:
+def code(text: Any) -> str:
     """A name as Markdown code on one line, also inside a table."""
     return f"`{' '.join(re.sub('[`|]', ' ', str(text)).split())}`"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -60,7 +65,7 @@ def _head(facts: Mapping[str, Any]) -> str:
     classes = list(facts.get("classes") or ())
     source = _source(facts)
     of = f" of {escaped(source)}" if source else ""
-    task = _code(facts.get("task", "classify"))
+    task = code(facts.get("task", "classify"))
     title = f"# {escaped(source)}: a Fieldmark recogniser" if source else "# A Fieldmark recogniser"
     if not classes:
         return f"{title}\n\nTask {task}."
@@ -79,11 +84,11 @@ def _scores(facts: Mapping[str, Any]) -> str:
         return ""
     rows = []
     for key in keys:
-        name = f"{SCORE_WORDS[key].name} ({_code(key)})" if key in SCORE_WORDS else _code(key)
+        name = f"{SCORE_WORDS[key].name} ({code(key)})" if key in SCORE_WORDS else code(key)
         rows.append((name, *(_cell(key, s) for s in parts.values())))
     counts = [f"{split}: {number(s['n'])} pictures" for split, s in parts.items() if is_number(s.get("n"))]
     counted = f" ({'; '.join(counts)})" if counts else ""
-    table = _table(("score", *(escaped(split) for split in parts)), rows)
+    table = markdown_table(("score", *(escaped(split) for split in parts)), rows)
     note = "`test` pictures took no part in training or in choosing settings; `val` pictures helped to choose them."
     return f"## Scores\n\nIn brackets: 95 % intervals, bootstrap over the pictures{counted}. {note}\n\n{table}"
 
@@ -95,6 +100,8 @@ def _cell(key: str, scores: Mapping[str, Any]) -> str:
 
 
 def _sureness(facts: Mapping[str, Any]) -> str:
+    if facts.get("task") == "detect":
+        return _sure_of_boxes(facts)
     said = []
     temperature = mapping(facts.get("calibration")).get("temperature")
     if is_number(temperature):
@@ -108,8 +115,18 @@ def _sureness(facts: Mapping[str, Any]) -> str:
     return f"## How sure it is\n\n{' '.join(said)}" if said else ""
 
 
+def _sure_of_boxes(facts: Mapping[str, Any]) -> str:
+    bounds = mapping(facts.get("thresholds"))
+    return f"""## How sure it is
+
+The probability of a box is the chance that it overlaps a true one of its class by half or more, by a line on its score
+that was fitted on validation pictures. Boxes are shown from {percent(bounds.get("shown_from"), 0)} on, where F1 was
+best there. A picture is marked “unsure” where a shown box is below {percent(bounds.get("unsure_below"), 0)}."""
+
+
 def _use(facts: Mapping[str, Any]) -> str:
-    return """## How to use it
+    said = _SAID.get(str(facts.get("task")), "prediction.label, prediction.labels[0].probability, prediction.unsure")
+    return f"""## How to use it
 
 ```
 fieldmark predict BUNDLE photo.jpg
@@ -120,7 +137,7 @@ import fieldmark
 
 recogniser = fieldmark.load("BUNDLE")
 prediction = recogniser.predict("photo.jpg")
-print(prediction.label, prediction.labels[0].probability, prediction.unsure)
+print({said})
 ```
 
 `BUNDLE` is this folder, the run that holds it, or either zipped. `model.onnx` also runs in any ONNX runtime."""
@@ -137,7 +154,7 @@ def _inside(facts: Mapping[str, Any]) -> str:
         rows.append(("input", f"{escaped(plain(facts['input']))}, uint8, normalised inside the network"))
     outputs = facts.get("outputs")
     named = outputs.items() if isinstance(outputs, Mapping) else [(name, None) for name in outputs or ()]
-    rows += [(f"output {_code(name)}", escaped(plain(shape)) if shape else "") for name, shape in named]
+    rows += [(f"output {code(name)}", escaped(plain(shape)) if shape else "") for name, shape in named]
     backbone = mapping(facts.get("backbone"))
     if backbone:
         size = f", {number(backbone['parameters'])} parameters" if is_number(backbone.get("parameters")) else ""
@@ -145,7 +162,7 @@ def _inside(facts: Mapping[str, Any]) -> str:
         rows.append(("backbone", f"{escaped(plain(backbone.get('name', 'unnamed')))}{size}{weights}"))
     if facts.get("precision") is not None:
         rows.append(("precision", escaped(plain(facts["precision"]))))
-    return f"## Inside\n\n{_table(('what', 'value'), rows)}" if rows else ""
+    return f"## Inside\n\n{markdown_table(('what', 'value'), rows)}" if rows else ""
 
 
 def _data(facts: Mapping[str, Any]) -> str:
@@ -157,22 +174,23 @@ def _data(facts: Mapping[str, Any]) -> str:
     ]
     said = [f"Source: {escaped(_source(facts))}."] if _source(facts) else []
     if data.get("fingerprint"):
-        said.append(f"Fingerprint of the whole: {_code(data['fingerprint'])}.")
-    table = f"\n\n{_table(('part', 'pictures', 'used for', 'fingerprint'), rows)}" if rows else ""
+        said.append(f"Fingerprint of the whole: {code(data['fingerprint'])}.")
+    table = f"\n\n{markdown_table(('part', 'pictures', 'used for', 'fingerprint'), rows)}" if rows else ""
     body = f"{' '.join(said)}{table}".strip()
     return f"## Data\n\n{body}" if body else ""
 
 
 def _short(part: Mapping[str, Any]) -> str:
-    return _code(str(part["fingerprint"])[:12]) if part.get("fingerprint") else "none"
+    return code(str(part["fingerprint"])[:12]) if part.get("fingerprint") else "none"
 
 
 def _limits(facts: Mapping[str, Any]) -> str:
-    return """## Limits
+    always = _ALWAYS.get(str(facts.get("task")), _ALWAYS["classify"])
+    return f"""## Limits
 
 - Tested on this data only. Pictures unlike it (other cameras, places, seasons, kinds) may be recognised wrongly,
   and with confidence.
-- It always answers with one of its classes, also for a picture that shows none of them.
+- {always}
 - The scores are averages: single classes can be much worse; `bundle.json` has each of them.
 - `calibration.npz` holds up to 512 training and validation pictures at model size. If the pictures are private, do not
   hand the bundle out."""
@@ -180,4 +198,4 @@ def _limits(facts: Mapping[str, Any]) -> str:
 
 def _versions(facts: Mapping[str, Any]) -> str:
     versions = [(escaped(name), escaped(value)) for name, value in flatten(mapping(facts.get("versions"))) if name]
-    return f"## Versions\n\n{_table(('library', 'version'), versions)}" if versions else ""
+    return f"## Versions\n\n{markdown_table(('library', 'version'), versions)}" if versions else ""

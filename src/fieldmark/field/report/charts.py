@@ -106,13 +106,15 @@ def coverage_chart(points: Sequence[tuple[float, float]], mark: tuple[float, flo
     return svg(CHART_WH, "Accuracy over the share of pictures answered", "".join(parts))
 
 
-def learning_chart(stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], before: float | None) -> str:
-    """Validation accuracy over the share of each stage that was done, the stages side by side; `before` is the linear
-    head's, a dashed line."""
+def learning_chart(
+    stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], before: float | None, drawn: str
+) -> str:
+    """A validation score, `drawn` in words, over the share of each stage that was done, the stages side by side;
+    `before` is the linear head's, a dashed line."""
     known = [a for _, points in stages for _, a in points] + ([before] if before is not None else [])
     lowest = min(known, default=0.0)
     frame = Frame(y_low=next(low for low in AXIS_STARTS if low <= lowest))
-    parts = [axes(frame, "of the training (%)", "right in validation (%)")]
+    parts = [axes(frame, "of the training (%)", "in validation (%)")]
     if before is not None:
         ends = f'x1="{frame.x(0)}" y1="{frame.y(before)}" x2="{frame.x(1)}" y2="{frame.y(before)}"'
         words = escape(f"the linear head: {percent(before)}")
@@ -125,7 +127,28 @@ def learning_chart(stages: Sequence[tuple[str, Sequence[tuple[float, float]]]], 
             words = escape(f"{name}, {percent(done)} done: {percent(accuracy)}")
             dot = f'<circle class="dot" cx="{frame.x(done)}" cy="{frame.y(accuracy)}" r="3">'
             parts.append(f"{dot}<title>{words}</title></circle>")
-    return svg(CHART_WH, "Validation accuracy as training went on", "".join(parts))
+    return svg(CHART_WH, f"As training went on: {drawn}", "".join(parts))
+
+
+def loss_chart(points: Sequence[tuple[float, float]], unit: str) -> str:
+    """Validation loss over the share of the training that was done; the axis runs from the least loss to the most."""
+    frame = Frame()
+    low, high = min(loss for _, loss in points), max(loss for _, loss in points)
+    places = [(frame.x(done), frame.y((loss - low) / (high - low or 1.0))) for done, loss in points]
+    left, right, bottom = frame.x(0), frame.x(1), CHART_WH[1] - MARGINS[3] + 16
+    parts = [text(frame.x(tick), bottom, f"{100 * tick:.0f}") for tick in (0, 0.2, 0.4, 0.6, 0.8, 1)]
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        y = frame.y(tick)
+        parts.append(f'<line class="grid" x1="{left}" y1="{y}" x2="{right}" y2="{y}"/>')
+        parts.append(text(MARGINS[0] - 8, y + 4, f"{low + tick * (high - low):.3g}", "end"))
+    parts.append(text(frame.x(0.5), CHART_WH[1] - 8, "of the training (%)", more=' class="axis"'))
+    parts.append(text(14, frame.y(0.5), unit, more=f' class="axis" transform="rotate(-90 14 {frame.y(0.5)})"'))
+    line = " ".join(f"{x},{y}" for x, y in places)
+    parts.append(f'<polyline class="curve" points="{line}"/>')
+    for (x, y), (done, loss) in zip(places, points, strict=True):
+        words = escape(f"{percent(done)} done: {loss:.4g}")
+        parts.append(f'<circle class="dot" cx="{x}" cy="{y}" r="3"><title>{words}</title></circle>')
+    return svg(CHART_WH, "Validation loss as training went on", "".join(parts))
 
 
 def share_chart(lines: Sequence[tuple[str, Sequence[float]]], label: str) -> str:

@@ -17,7 +17,8 @@ from fieldmark.types import Picture
 
 from . import charts, sections
 from .maps import map_check
-from .words import clean, last_name, mapping, percent, seconds
+from .verdict import verdict
+from .words import clean, last_name, mapping, percent, seconds, things
 from .worst import Mistake
 
 TEMPLATE = "report.html.jinja"
@@ -69,16 +70,19 @@ def page(
     values = {
         "title": f"{source} · Fieldmark report" if source else "Fieldmark report",
         "heading": source or "A recogniser and its scores",
-        "verdict": sections.verdict(parts),
+        "verdict": verdict(parts),
         "parts": parts,
         "every_score": sections.every_score(parts),
         "has_coarse": bool(mapping(facts.get("coarse"))),
         "data_parts": sections.data_parts(facts),
         "mistakes": [_mistake_values(m) for m in mistakes],
-        "has_overlays": any(m.overlay is not None for m in mistakes),
+        "mistakes_words": mistakes[0].words if mistakes else "",
+        "has_overlays": any(m.overlay is not None and not m.words for m in mistakes),
         "training_grid": [{"caption": s.caption, "picture": jpeg_uri(s.picture, GRID_SIDE)} for s in training_grid],
         "maps": map_check(maps),
         "learning": sections.learning(facts),
+        "samples": sections.samples(facts),
+        "things": things(facts),
         "steps": sections.run_steps(ran),
         "timeline": charts.timeline(ran),
         "total_time": seconds(sum(s for _, s in ran)),
@@ -91,15 +95,17 @@ def page(
 
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections that the page has, as (id, words)."""
-    answered = any(part["has_answers"] for part in values["parts"])
+    sequence = values["things"] != "pictures"
+    answered = any(part["has_answers"] or part["figures"] or part["tables"] for part in values["parts"])
     asked = [
         ("scores", "Scores", True),
-        ("data", "The pictures", values["data_parts"]),
-        ("answers-1", "Confusions and trust", answered),
+        ("data", f"The {values['things']}", values["data_parts"]),
+        ("answers-1", "The answers", answered),
         ("mistakes", "Worst mistakes", values["mistakes"]),
         ("maps", "Where it looks", values["maps"]),
         ("training", "Training pictures", values["training_grid"]),
-        ("learning", "Before and after", values["learning"]),
+        ("samples", "What it writes", values["samples"]),
+        ("learning", "Learning" if sequence else "Before and after", values["learning"]),
         ("run", "The run", values["steps"]),
         ("skipped", "Left out", values["n_skipped"]),
         ("facts", "How it was made", values["facts"]),
@@ -113,6 +119,7 @@ def _mistake_values(mistake: Mistake) -> dict[str, Any]:
         "part": mistake.part,
         "truth": mistake.truth,
         "predicted": mistake.predicted,
+        "told": mistake.told,
         "probability": percent(mistake.probability, 0),
         "of_truth": percent(mistake.probability_of_truth, 0),
         "picture": jpeg_uri(mistake.picture, MISTAKE_SIDE),

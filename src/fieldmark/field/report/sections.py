@@ -9,13 +9,15 @@ from fieldmark.data import Skipped
 from fieldmark.field.evaluate.classification import reliability
 from fieldmark.field.runtime.evaluation import Evaluation
 
-from . import charts, findings
+from . import charts, figures, findings
 from .words import (
     NOTHING,
     PART_USES,
     SCORE_WORDS,
+    TASK_WORDS,
     TASKS_WITH_CLASS_ANSWERS,
     ScoreWord,
+    TaskWord,
     flatten,
     interval,
     interval_words,
@@ -28,6 +30,7 @@ from .words import (
     score,
     score_keys,
     seconds,
+    things,
 )
 
 Values = dict[str, Any]
@@ -38,7 +41,7 @@ WORST_CLASSES = 10
 BINS = 10
 FEWEST_ON_CURVE = 10
 MOST_SKIPPED = 100
-FACTS_SHOWN_ELSEWHERE = ("scores", "learning", "comparison", "classes", "coarse", "files")
+FACTS_SHOWN_ELSEWHERE = ("scores", "learning", "comparison", "classes", "coarse", "files", "alphabet", "samples")
 
 
 def parts_of(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[Values]:
@@ -58,17 +61,21 @@ def part_section(
     """One scored part: its heading, cards, and, for class answers, its charts and tables."""
     n = scores.get("n", len(evaluation.samples) if evaluation else None)
     name = {"all": "All of the data", "val": "Validation part"}.get(split, f"{split.capitalize()} part")
-    pictures = {"all": "all pictures", "val": "the validation pictures"}.get(split, f"the {split} pictures")
+    kind = things(facts)
+    pictures = {"all": f"all {kind}", "val": f"the validation {kind}"}.get(split, f"the {split} {kind}")
     note = evaluation.note if evaluation else ""
     part: Values = {
         "split": split,
         "pictures": pictures,
-        "heading": f"{name}, {number(n)} pictures" if is_number(n) else name,
+        "things": kind,
+        "heading": f"{name}, {number(n)} {kind}" if is_number(n) else name,
         "note": f"{note[:1].upper()}{note[1:]}." if note else "",
         "scores": scores,
         "cards": cards(scores, facts),
         "unknown": list(scores.get("unknown_classes") or ()),
         "has_answers": False,
+        "figures": figures.figures(facts, evaluation) if evaluation is not None else [],
+        "tables": figures.tables(facts, scores),
     }
     if evaluation is not None and facts.get("task", "classify") in TASKS_WITH_CLASS_ANSWERS:
         found = findings.answers(evaluation)
@@ -130,51 +137,6 @@ def class_row(row: Mapping[str, Any]) -> Values:
     }
 
 
-def verdict(parts: Sequence[Values]) -> list[str]:
-    """What the scores mean in plain sentences, the first one alone telling the most; from the first part."""
-    if not parts:
-        return ["Nothing has been scored yet."]
-    part, scores = parts[0], parts[0]["scores"]
-    accuracy = scores.get("accuracy")
-    if not is_number(accuracy):
-        keys = score_keys(scores)
-        said = ", ".join(f"{SCORE_WORDS[k].name if k in SCORE_WORDS else k} {score(k, scores[k])}" for k in keys[:3])
-        return [f"On {part['pictures']}: {said}." if said else "Nothing has been scored yet."]
-    bounds = interval("accuracy", scores)
-    spread = f" ({hundred(bounds[0])} to {hundred(bounds[1])})" if bounds else ""
-    whose = "pictures of this data" if part["split"] == "all" else "new pictures like these"
-    first = f"Of 100 {whose}, about {hundred(accuracy)}{spread} are named right"
-    unsure, when_sure = scores.get("unsure"), scores.get("accuracy_when_sure")
-    if is_number(unsure) and is_number(when_sure) and 0 < unsure < 1:
-        first += (
-            f"; it is unsure about {hundred(unsure)} of them, "
-            f"and where it is sure, about {hundred(when_sure)} of 100 are right"
-        )
-    return [f"{first}.", *_caveats(part)]
-
-
-def _caveats(part: Mapping[str, Any]) -> list[str]:
-    tested = {
-        "test": "Measured on pictures that took no part in training or in choosing settings.",
-        "val": "Measured on pictures that also helped to choose settings: new ones may do a little worse.",
-        "train": "Measured on the training pictures themselves: new ones will do worse.",
-    }.get(part["split"], "")
-    base = part.get("baseline")
-    guess = f"Always naming the most frequent class would get {hundred(base)} of 100." if base is not None else ""
-    both = " ".join(sentence for sentence in (tested, guess) if sentence)
-    return [both] if both else []
-
-
-def hundred(fraction: float) -> str:
-    """A fraction as a whole number of 100; never "0" or "100" for what is not quite."""
-    whole = round(100 * fraction)
-    if whole == 100 and fraction < 1:
-        return f"{100 * fraction:.1f}" if fraction < 0.9995 else "over 99.9"
-    if whole == 0 and fraction > 0:
-        return "fewer than 1"
-    return str(whole)
-
-
 def every_score(parts: Sequence[Values]) -> list[Values]:
     """All scores of all parts side by side, with their intervals."""
     keys = score_keys({key: value for part in reversed(parts) for key, value in part["scores"].items()})
@@ -194,32 +156,56 @@ def learning(facts: Mapping[str, Any]) -> Values | None:
     stages = [mapping(stage) for stage in facts.get("learning") or ()]
     if not stages:
         return None
+    word = TASK_WORDS.get(str(facts.get("task")), TASK_WORDS["classify"])
     curves = [
-        (str(s.get("name")), [(p["fraction"], p["accuracy"]) for p in s.get("history", ()) if "accuracy" in p])
+        (str(s.get("name")), [(p["fraction"], max(0.0, p[word.key])) for p in s.get("history", ()) if word.key in p])
         for s in stages
     ]
-    before = mapping(mapping(facts.get("head")).get("validation")).get("accuracy")
-    told: Values = {"curve": "", "rows": [], "sentence": "", "dashed": is_number(before)}
+    recorded = mapping(mapping(facts.get("head")).get("validation")).get(word.key)
+    before: float | None = recorded if is_number(recorded) else None
+    told: Values = {"curve": "", "rows": [], "sentence": "", "drawn": word.drawn, "dashed": before is not None}
+    losses = [(p["fraction"], p["loss"]) for s in stages for p in s.get("history", ()) if "loss" in p]
+    told["losses"] = bool(losses)
+    if losses:
+        told["curve"] = charts.loss_chart(losses, "nats a code" if facts.get("kind") == "text" else "mean steps")
     if any(points for _, points in curves):
-        told["curve"] = charts.learning_chart(curves, before if is_number(before) else None)
+        told["curve"] = charts.learning_chart(curves, None if before is None else max(0.0, before), word.drawn)
     told["rows"] = [
         {"name": s.get("name"), "trains": s.get("trains"), "steps": number(s.get("steps")), "stopped": s.get("stopped")}
         for s in stages
     ]
     found = mapping(facts.get("comparison"))
-    if not found and is_number(before):
+    if not found and before is not None:
         told["sentence"] = (
             "On the validation pictures the trained network did not clearly beat the linear head on the untouched "
             "backbone, so the linear head is what the bundle holds."
         )
     if found:
-        low, high = (100 * v for v in found["difference_ci"])
-        told["sentence"] = (
-            f"On the same {number(found['n'])} {found['part']} pictures the untouched backbone with its linear head "
-            f"names {percent(found['before'])} right, the trained network {percent(found['after'])}: a difference of "
-            f"{100 * found['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} (paired bootstrap)."
-        )
+        told["sentence"] = _compared(found, word)
     return told
+
+
+def _compared(found: Mapping[str, Any], word: TaskWord) -> str:
+    """The sentence of a comparison on the same pictures."""
+    before, after, difference = found["before"], found["after"], found["difference"]
+    low, high = found["difference_ci"]
+    if word.own_units:  # errors, which are kept negative: the higher the better
+        one, other, by = number(-before), number(-after), f"{-difference:+.4g}"
+        between = f"{-high:+.4g} to {-low:+.4g}"
+    else:
+        one, other, by = percent(before), percent(after), f"{100 * difference:+.1f} points"
+        between = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    return (
+        f"On the same {number(found['n'])} {found['part']} pictures the untouched backbone with its linear head "
+        f"{word.compared.format(one)}, the trained network {other}: a difference of {by}, 95 % interval {between} "
+        "(paired bootstrap)."
+    )
+
+
+def samples(facts: Mapping[str, Any]) -> list[Values]:
+    """Texts that a character model wrote, each with how it was drawn."""
+    rows = [mapping(row) for row in facts.get("samples") or ()]
+    return [{"text": str(row.get("text")), "how": f"temperature {plain(row.get('temperature'))}"} for row in rows]
 
 
 def data_parts(facts: Mapping[str, Any]) -> list[Values]:

@@ -9,6 +9,14 @@ from typing import Any, Literal
 
 NOTHING = "–"
 TASKS_WITH_CLASS_ANSWERS = ("classify",)
+ERROR_WORDS = {
+    "class": "on a true box of another class",
+    "localisation": "beside a true box of their class",
+    "both": "beside one of another class",
+    "duplicate": "on a true box that a better one has",
+    "background": "on nothing",
+    "missed": "true boxes missed",
+}
 PART_USES = {
     "train": "learning",
     "val": "choosing settings, when to stop, calibration",
@@ -39,14 +47,22 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "pr_auc": ScoreWord("PR AUC", "average precision over all thresholds"),
     "sensitivity": ScoreWord("Sensitivity", "share of the positives found"),
     "specificity": ScoreWord("Specificity", "share of the negatives recognised as such"),
-    "map": ScoreWord("mAP", "mean average precision over classes"),
     "map50": ScoreWord("mAP 50", "mean average precision at half overlap"),
+    "map": ScoreWord("mAP", "mean average precision over classes"),
     "micro_f1": ScoreWord("Micro F1", "balance of recall and precision over all labels"),
     "subset_accuracy": ScoreWord("All labels right", "share of pictures with exactly the true labels"),
     "miou": ScoreWord("Mean IoU", "overlap with the truth, averaged over classes"),
-    "dice": ScoreWord("Dice", "overlap with the truth"),
+    "dice": ScoreWord("Dice", "twice the overlap over the sum of both areas, averaged over classes"),
+    "boundary_f": ScoreWord("Boundary F", "share of outlines that are where the true ones are"),
+    "pixel_accuracy": ScoreWord("Pixels right", "share of all pixels named right"),
+    "foreground_iou": ScoreWord(
+        "IoU of all things", "overlap with the truth, all things together against the background"
+    ),
+    "foreground_roc_auc": ScoreWord("Thing or none", "chance that a picture with a thing is ranked above one without"),
     "mae": ScoreWord("Mean error", "mean absolute difference from the truth", "number"),
-    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no picture", "number"),
+    "baseline_mae": ScoreWord("Mean error, baseline", "the same for a guess that needs no training", "number"),
+    "last_value_mae": ScoreWord("Mean error, last value", "the same for the last value again", "number"),
+    "seasonal_mae": ScoreWord("Mean error, last cycle", "the same for the value one period before", "number"),
     "rmse": ScoreWord("RMSE", "root of the mean squared error", "number"),
     "r2": ScoreWord("R²", "share of the variation explained", "number"),
     "perplexity": ScoreWord("Perplexity", "how many choices it hesitates between", "number"),
@@ -55,7 +71,33 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "recall": ScoreWord("Recall", "of what is a class, the share called it; mean over classes"),
     "nll": ScoreWord("Log loss", "mean surprise at the truth in nats; 0 is ideal", "number"),
 }
-_NO_SCORES = ("n", "threshold", "skipped")
+
+
+@dataclass(frozen=True)
+class TaskWord:
+    """How learning is told of a task: `key`, the validation score that is drawn, `drawn`, what it is called;
+    `compared`, the words around a compared figure, a share unless in the data's `own_units`."""
+
+    key: str
+    drawn: str
+    compared: str
+    own_units: bool = False
+
+
+TASK_WORDS: dict[str, TaskWord] = {
+    "classify": TaskWord("accuracy", "the share of validation pictures named right", "names {} right"),
+    "multilabel": TaskWord("map", "mean average precision on validation", "reaches a mean F1 of {} a picture"),
+    "segment": TaskWord("miou", "the mean IoU on validation", "reaches a mean IoU of {}"),
+    "detect": TaskWord("map50", "mean average precision at half overlap on validation", "reaches a mean F1 of {}"),
+    "regress": TaskWord("r2", "the share of validation's variation explained", "is off by {} on average", True),
+}
+SEQUENCES = {"text": "characters", "series": "rows"}
+_NO_SCORES = ("n", "boxes", "threshold", "skipped")
+
+
+def things(facts: Mapping[str, Any]) -> str:
+    """What a bundle's data consists of, in the plural."""
+    return SEQUENCES.get(str(facts.get("kind")), "pictures")
 
 
 def clean(text: Any) -> str:

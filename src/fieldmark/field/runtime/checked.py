@@ -11,17 +11,16 @@ from fieldmark.errors import BundleError, FieldmarkError
 from .engine import Arrays, Compiled, compile_engine
 from .onnx_check import check_onnx
 
-LOGITS = "logits"
+Unfit = Callable[[Arrays], str]
 
 
 class CheckedEngine:
-    """An Engine for pictures of `size_wh` whose logits are [N, `classes`]; BundleError where the network differs.
-
-    `place` is the bundle as messages name it.
+    """An Engine for pictures of `size_wh` whose outputs are as the task reads them; BundleError where they are not:
+    `unfit` says what is wrong with them. `place` is the bundle as messages name it.
     """
 
-    def __init__(self, make: Callable[[], Compiled], size_wh: tuple[int, int], classes: int, place: str) -> None:
-        self._classes, self._place = classes, place
+    def __init__(self, make: Callable[[], Compiled], size_wh: tuple[int, int], unfit: Unfit, place: str) -> None:
+        self._unfit, self._place = unfit, place
         try:
             self._inner = make()
         except FieldmarkError as error:
@@ -51,8 +50,8 @@ class CheckedEngine:
         for name, values in found.items():
             if values.ndim < 2 or len(values) != len(pictures):
                 self._fail(f"gives {name} of the wrong shape")
-        if LOGITS in found and found[LOGITS].shape[1:] != (self._classes,):
-            self._fail(f"does not give one logit for each of {self._classes} classes")
+        if why := self._unfit(found):
+            self._fail(why)
         return found
 
     def _fail(self, what: str, error: Exception | None = None) -> NoReturn:
@@ -61,7 +60,7 @@ class CheckedEngine:
 
 
 def compile_checked(
-    onnx: bytes, precision: str, engine: str, size_wh: tuple[int, int], classes: int, place: str
+    onnx: bytes, precision: str, engine: str, size_wh: tuple[int, int], unfit: Unfit, place: str
 ) -> CheckedEngine:
     """The engine of a bundle's network; BundleError for one that reads other files or is not what the facts say."""
 
@@ -69,4 +68,4 @@ def compile_checked(
         check_onnx(onnx)
         return compile_engine(onnx, precision, name=engine)
 
-    return CheckedEngine(make, size_wh, classes, place)
+    return CheckedEngine(make, size_wh, unfit, place)

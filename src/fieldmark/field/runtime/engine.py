@@ -22,6 +22,7 @@ from fieldmark.errors import MissingExtraError, UsageError, unknown_name
 CONVERTER = "openvino.tools.ovc"
 PRECISIONS = ("auto", "f32", "bf16")
 Arrays = dict[str, NDArray[np.float32]]
+Inputs = NDArray[np.uint8] | Mapping[str, NDArray[Any]]  # pictures, or every input by name
 
 
 _compiling = threading.RLock()
@@ -43,9 +44,11 @@ class Engine(Protocol):
 
 
 class Compiled(Engine, Protocol):
-    """An Engine that can say what its network takes and gives."""
+    """An Engine that can say what its network takes and gives; it also runs networks with several inputs."""
 
     def signature(self) -> "Signature": ...
+
+    def run(self, pictures: Inputs, outputs: Sequence[str]) -> Arrays: ...
 
 
 class Signature(NamedTuple):
@@ -120,7 +123,7 @@ class OpenVino:
         names = {name for output in self._compiled.outputs for name in output.get_names()}
         return Signature(tuple(d.get_length() if d.is_static else None for d in shape), names)
 
-    def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+    def run(self, pictures: Inputs, outputs: Sequence[str]) -> Arrays:
         if OpenVino._used and self._pid == os.getpid():
             return self._infer(pictures, outputs)
         with compiling():  # two threads at once wait for each other for ever: one holds the GIL, one the tables
@@ -130,12 +133,12 @@ class OpenVino:
             OpenVino._used = True
             return found
 
-    def _infer(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+    def _infer(self, pictures: Inputs, outputs: Sequence[str]) -> Arrays:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
             self._requests.add(request)
-        request.infer({0: pictures}, share_inputs=True)
+        request.infer({0: pictures} if isinstance(pictures, np.ndarray) else dict(pictures), share_inputs=True)
         return {name: np.array(request.get_tensor(name).data, np.float32) for name in outputs}
 
     @property
@@ -187,8 +190,10 @@ class OnnxRuntime:
         names = {output.name for output in self._session.get_outputs()}
         return Signature(tuple(d if isinstance(d, int) else None for d in shape), names)
 
-    def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
-        values = self._session.run(list(outputs), {self._session.get_inputs()[0].name: pictures})
+    def run(self, pictures: Inputs, outputs: Sequence[str]) -> Arrays:
+        first = self._session.get_inputs()[0].name
+        given = {first: pictures} if isinstance(pictures, np.ndarray) else dict(pictures)
+        values = self._session.run(list(outputs), given)
         return {name: np.asarray(value, np.float32) for name, value in zip(outputs, values, strict=True)}
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fieldmark.data import Index, Skipped, SplitRule, fingerprint, named, open_data, split
 from fieldmark.errors import DataError, UsageError, unknown_name
 from fieldmark.field.evaluate.classification import sklearn_metrics
 from fieldmark.field.tasks.base import Outputs
 from fieldmark.types import Prediction, Sample
 
-from .recogniser import Recogniser, load
+from .engine import Arrays
+from .recogniser import Recogniser, collect, load
 
 ALL = "all"
 Tick = Callable[[int, int], None]  # done, total
@@ -48,8 +47,9 @@ def evaluate(
     is scored whole. Raises DataError when the part is empty or no picture of it can be read.
     """
     recogniser = bundle if isinstance(bundle, Recogniser) else load(bundle)
-    index = data if isinstance(data, Index) else open_data(data)
+    index = recogniser.task.select(data if isinstance(data, Index) else open_data(data))
     samples, name, note = choose_part(recogniser, index, part)
+    recogniser.task.check(samples)
     return score_samples(recogniser, samples, name, note, index.skipped, tick)
 
 
@@ -96,21 +96,19 @@ def score_samples(
     """Run and score labelled samples; unreadable pictures are left out and listed."""
     sklearn_metrics()  # what scoring needs is missed before the pictures are run, not after
     usable: list[Sample] = []
-    rows: dict[str, list[Any]] = {key: [] for key in recogniser.task.outputs}
+    rows: list[Arrays] = []
     left_out = list(skipped)
-    results = recogniser.run((s.path for s in samples), recogniser.task.outputs)
+    results = recogniser.answers(s.path for s in samples)
     for done, (sample, seen) in enumerate(zip(samples, results, strict=True), start=1):
         tick(done, len(samples))
         if seen.error is not None:
             left_out.append(Skipped(sample.name, seen.error))
             continue
         usable.append(sample)
-        for key, values in rows.items():
-            values.append(seen.outputs[key])
+        rows.append(seen.outputs)
     if not usable:
         raise DataError(f"no picture of the {name} part could be read (the first: {left_out[len(skipped)].reason})")
-    outputs = {key: np.stack(values) for key, values in rows.items()}
-    return from_outputs(recogniser, tuple(usable), outputs, name, note, tuple(left_out))
+    return from_outputs(recogniser, tuple(usable), collect(rows), name, note, tuple(left_out))
 
 
 def from_outputs(

@@ -3,38 +3,83 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fieldmark.errors import UsageError
+from fieldmark.field.tasks import get_task
+
 from .engine import PRECISIONS
 
 TEMPERATURES = (1e-6, 1e6)  # beyond them logits overflow; training finds exp(-6) to exp(6)
 MAX_CLASSES = 1_000_000
 MAX_NUMBER = 1e300
+MAX_SIDE = 1_000_000
+KINDS = ("text", "series")
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
     """ValueError, in words that follow "holds a value that is not valid", for facts that cannot be."""
-    _check_classes(facts["classes"])
+    _check_classes(facts["classes"], facts["task"])
     _check_preprocess(facts)
-    if facts.get("precision", "auto") not in PRECISIONS:
-        raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
+    _check_precision(facts)
     _number(facts.get("recheck_margin", 0.0), "recheck_margin")
     temperature = _number(_mapping(facts, "calibration").get("temperature", 1.0), "the temperature")
+    _number(_mapping(facts, "calibration").get("offset", 0.0), "the offset")
     if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
         raise ValueError("the temperature must be between {:g} and {:g}".format(*TEMPERATURES))
     for name, value in _mapping(facts, "thresholds").items():
         _number(value, f"the threshold {name!r}")
+    _check_labels(facts)
+    for name, value in _mapping(facts, "target").items():
+        _number(value, f"target.{name}")
     if not all(isinstance(value, str) for value in _mapping(facts, "coarse").values()):
         raise ValueError("coarse must give each class the name of its group")
     outputs = facts["outputs"]
     if not isinstance(outputs, (Mapping, list)) or not all(isinstance(name, str) for name in outputs):
         raise ValueError("outputs must name the network's outputs")
+    _check_fit(facts)
     _check_data(_mapping(facts, "data"))
 
 
-def _check_classes(classes: Any) -> None:
-    if not isinstance(classes, list) or not 2 <= len(classes) <= MAX_CLASSES:
-        raise ValueError("classes must be a list of two names or more")
+def check_sequence_facts(facts: Mapping[str, Any]) -> None:
+    """As `check_facts`, for a bundle of the task `sequence`; alphabet and scaling are checked where they are made."""
+    _check_precision(facts)
+    if facts.get("kind") not in KINDS:
+        raise ValueError(f"kind must be {' or '.join(KINDS)}")
+    if not isinstance(_mapping(facts, "input")["name"], str) or len(_mapping(facts, "outputs")) != 1:
+        raise ValueError("input and outputs must name one each")
+    shapes = [*_mapping(facts, "outputs").values(), *_mapping(facts, "states").values()]
+    if not all(isinstance(shape, list) and len(shape) in (1, 2) for shape in shapes) or len(shapes) < 2:
+        raise ValueError("outputs and states must have shapes")
+    if not all(type(side) is int and 1 <= side <= MAX_SIDE for shape in shapes for side in shape):
+        raise ValueError("a shape is out of range")
+    data = _mapping(facts, "data")
+    if not 0 <= _number(data.get("val", 0.0), "data.val") + _number(data.get("test", 0.0), "data.test") < 1:
+        raise ValueError("the parts of data are out of range")
+
+
+def _check_precision(facts: Mapping[str, Any]) -> None:
+    if facts.get("precision", "auto") not in PRECISIONS:
+        raise ValueError(f"precision must be {', '.join(PRECISIONS)}")
+
+
+def _check_classes(classes: Any, task: Any) -> None:
+    try:
+        fewest = get_task(str(task)).fewest_classes
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(classes, list) or not fewest <= len(classes) <= MAX_CLASSES:
+        raise ValueError(f"classes must be a list of {'two names' if fewest == 2 else 'one name'} or more")
     if not all(isinstance(name, str) and name for name in classes) or len(set(classes)) < len(classes):
         raise ValueError("classes must be names, each once")
+
+
+def _check_labels(facts: Mapping[str, Any]) -> None:
+    bounds = facts.get("label_thresholds")
+    if bounds is not None and not (isinstance(bounds, list) and len(bounds) == len(facts["classes"])):
+        raise ValueError("label_thresholds must hold a number for each class")
+    for value in bounds or ():
+        _number(value, "a label's threshold")
+    if facts["task"] == "regress" and not {"mean", "scale"} <= set(_mapping(facts, "target")):
+        raise ValueError("target must hold mean and scale")
 
 
 def _check_preprocess(facts: Mapping[str, Any]) -> None:
@@ -44,6 +89,11 @@ def _check_preprocess(facts: Mapping[str, Any]) -> None:
             raise ValueError("size_wh must be two whole numbers")
     if sizes[1] is not None and sizes[0] != sizes[1]:
         raise ValueError("preprocess and input name different sizes")
+
+
+def _check_fit(facts: Mapping[str, Any]) -> None:
+    if facts["task"] == "segment" and _mapping(facts, "preprocess").get("fit") == "crop":
+        raise ValueError("fit must not be crop where every pixel is asked for")
 
 
 def _check_data(data: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldmark.pictures import Box
+from fieldmark.geometry import Box
 from fieldmark.types import Picture
 
 from .engine import Arrays, Engine

@@ -14,9 +14,11 @@ from PIL import Image
 from fieldmark import bundle as bundles
 from fieldmark import pictures
 from fieldmark.bundle import Bundle
+from fieldmark.data.frame import frame_of, read_frame
 from fieldmark.errors import BundleError, PictureError, UsageError, unknown_name
-from fieldmark.field.tasks import Task, TaskFacts, get_task
+from fieldmark.field.tasks import OnLogits, Task, TaskFacts, get_task
 from fieldmark.files import is_folder
+from fieldmark.geometry import plain
 from fieldmark.pictures import Unusable
 from fieldmark.types import Picture, Prediction, Preprocess
 
@@ -26,7 +28,8 @@ from .engine import ENGINES, PRECISIONS, Arrays, Engine, compiling
 from .evidence import class_evidence
 from .facts import check_facts
 from .glance import Glances, Region, second_look
-from .stream import Look, Seen, see, stream
+from .stream import Load, Look, Seen, see, stream
+from .tiles import LOGITS, see_tiles
 
 Source = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image | Unusable
 
@@ -45,6 +48,10 @@ class Recogniser:
             raise UsageError(unknown_name("precision", str(precision), PRECISIONS))
         if engine not in ("auto", *ENGINES):
             raise UsageError(unknown_name("engine", str(engine), ("auto", *ENGINES)))
+        if bundle.task == bundles.SEQUENCE:
+            raise UsageError(
+                f"{bundle.path} reads sequences and recognises no pictures; use fieldmark generate or predict"
+            )
         self.bundle = bundle
         self.task: Task = get_task(bundle.task)
         try:
@@ -80,13 +87,14 @@ class Recogniser:
     def _make_engine(self) -> Engine:
         fast = self._compile(self._precision)
         margin = float(self.bundle.facts.get("recheck_margin", 0.0))
-        if fast.precision == "f32" or margin <= 0:
+        if fast.precision == "f32" or margin <= 0 or not isinstance(self.task, OnLogits):
             return fast
-        return CarefulEngine(fast, lambda: self._compile("f32"), margin)
+        return CarefulEngine(fast, lambda: self._compile("f32"), margin, partial(self.task.margins, facts=self.facts))
 
     def _compile(self, precision: str) -> CheckedEngine:
         size_wh, place = self.preprocess.size_wh, str(self.bundle.path)
-        return compile_checked(self._model, precision, self._engine_name, size_wh, len(self.classes), place)
+        unfit = partial(self.task.unfit, n_classes=len(self.classes))
+        return compile_checked(self._model, precision, self._engine_name, size_wh, unfit, place)
 
     @cached_property
     def _model(self) -> bytes:
@@ -136,12 +144,56 @@ class Recogniser:
 
     def predict_many(self, sources: Iterable[Source], workers: int | None = None) -> Iterator[Prediction]:
         """Predictions in the order of `sources`."""
-        for seen in self.run(sources, self.task.outputs, workers):
+        for seen in self.answers(sources, workers):
             name = name_of(seen.item)
             if seen.error is not None:
                 yield Prediction(name, error=seen.error)
             else:
-                yield self.task.predict([name], {k: v[None] for k, v in seen.outputs.items()}, self.facts)[0]
+                yield self.task.predict([name], collect([seen.outputs]), self.facts)[0]
+
+    def answers(self, sources: Iterable[Source], workers: int | None = None) -> Iterator[Seen[Source]]:
+        """What the task keeps of the network's outputs for each source, in order: what its answers are made of."""
+        if not self.task.located:
+            return self.run(sources, self.task.outputs, workers)
+        load = partial(load_source, preprocess=self.preprocess)
+        return stream(self.engine, sources, load, self.task.outputs, workers, self._see_placed)
+
+    def _see_placed(
+        self, engine: Engine, load: Load[Source], items: Sequence[Source], outputs: Sequence[str]
+    ) -> list[Seen[Source]]:
+        """A micro-batch whose answers are in the pixels of each picture."""
+        if self.preprocess.tile:
+            return [self._see_parts(engine, item) for item in items]
+        sizes: dict[int, tuple[int, int]] = {}
+
+        def load_one(place: int) -> Picture:
+            sizes[place], data = size_of(items[place])
+            return load(data)
+
+        def keep(seen: Seen[int]) -> Seen[Source]:
+            if seen.error is not None:
+                return Seen(items[seen.item], {}, seen.error)
+            if not all(np.isfinite(values).all() for values in seen.outputs.values()):
+                return Seen(items[seen.item], {}, NO_NUMBERS)
+            geometry = plain(sizes[seen.item], self.preprocess)
+            return Seen(items[seen.item], dict(self.task.keep(seen.outputs, geometry, self.facts)))
+
+        return [keep(seen) for seen in see(engine, load_one, range(len(items)), outputs)]
+
+    def _see_parts(self, engine: Engine, item: Source) -> Seen[Source]:
+        """One picture, in tiles where it is large."""
+        try:
+            image = whole_image(item)
+        except PictureError as error:
+            return Seen(item, {}, str(error))
+        if self.preprocess.tiles(image.size):
+            logits, geometry = see_tiles(engine, image, self.preprocess)
+        else:
+            logits = engine.run(pictures.resize(image, self.preprocess)[None], (LOGITS,))[LOGITS][0]
+            geometry = plain(image.size, self.preprocess)
+        if not np.isfinite(logits).all():
+            return Seen(item, {}, NO_NUMBERS)
+        return Seen(item, dict(self.task.keep({LOGITS: logits}, geometry, self.facts)))
 
     def run(
         self, sources: Iterable[Source], outputs: Sequence[str], workers: int | None = None
@@ -163,6 +215,33 @@ class Recogniser:
             return load_source(source, self.preprocess, region)
 
         return second_look(self.glances, evidence, load_region)
+
+
+def size_of(source: Source) -> tuple[tuple[int, int], Source]:
+    """Width and height of an upright picture, and the source, read where it is a file; PictureError when it cannot be
+    used."""
+    if isinstance(source, np.ndarray) and source.ndim >= 2:
+        return (source.shape[1], source.shape[0]), source
+    if isinstance(source, Image.Image):
+        return frame_of(source).size_wh, source
+    if isinstance(source, (str, Path)) and source != "":
+        source = pictures.read_bytes(Path(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return read_frame(bytes(source)).size_wh, source
+    return (1, 1), source  # no picture, as the loader will say
+
+
+def whole_image(source: Source) -> Image.Image:
+    """A source as an upright RGB picture of its own size; PictureError when it cannot be used."""
+    if isinstance(source, np.ndarray):
+        return pictures.array_to_image(source)
+    if isinstance(source, Image.Image):
+        return pictures.upright_rgb(source)
+    data = size_of(source)[1]
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        load_source(source, Preprocess((1, 1)))  # says what is wrong with it
+        raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
+    return pictures.decode(bytes(data))
 
 
 def load_source(source: Source, preprocess: Preprocess, region: Region | None = None) -> Picture:
@@ -199,5 +278,13 @@ def load(place: str | Path, precision: str = "auto", engine: str = "auto", glanc
 
 
 def collect(seen: Sequence[Arrays]) -> Arrays:
-    """Outputs of several pictures as arrays with a batch axis, [N, ...]."""
-    return {name: np.stack([s[name] for s in seen]) for name in (seen[0] if seen else {})}
+    """Outputs of several pictures as arrays with a batch axis, [N, ...]; as objects [N] where their shapes differ."""
+    return {name: _stack([s[name] for s in seen]) for name in (seen[0] if seen else {})}
+
+
+def _stack(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    if len({v.shape for v in values}) <= 1:
+        return np.stack(values)
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found

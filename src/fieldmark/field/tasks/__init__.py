@@ -2,12 +2,16 @@
 
 from fieldmark.errors import UsageError, unknown_name
 
-from .base import Task, TaskFacts
+from .base import Guess, OnLogits, Task, TaskFacts
 from .classify import Classify
+from .detect import Detect
+from .multilabel import MultiLabel
+from .regress import Regress
+from .segment import Segment
 
-__all__ = ["TASKS", "Task", "TaskFacts", "get_task"]
+__all__ = ["TASKS", "Guess", "OnLogits", "Task", "TaskFacts", "get_task"]
 
-TASKS: dict[str, Task] = {"classify": Classify()}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), MultiLabel(), Regress(), Detect(), Segment())}
 
 
 def get_task(name: str) -> Task:

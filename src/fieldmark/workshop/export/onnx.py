@@ -17,28 +17,29 @@ from torch import Tensor, nn
 
 from fieldmark.errors import FieldmarkError
 from fieldmark.field.runtime import Engine, compile_engine, stream
-from fieldmark.field.runtime.careful import margin_noise, margins
-from fieldmark.workshop.models.network import OUTPUTS, Network
+from fieldmark.field.runtime.recogniser import collect
+from fieldmark.field.tasks import OnLogits, Task, TaskFacts
+from fieldmark.field.tasks.base import Outputs
+from fieldmark.workshop.models.network import BaseNetwork, Power
 
 INPUT = "pictures"
 STDOUT = 1
 OPSET = 18
 EXPORTERS = ("trace", "dynamo")
 MAX_F32_DIFFERENCE = 1e-4
-MIN_AGREEMENT = 0.995
 TORCH_PICTURES = 16
 RECHECK_NOISE = 1.5  # near tie: closer than this many root-mean-square errors of the margin
 STRUCTURE_EXPONENT = 0.75  # while exporting: an exponent of 1 or 0.5 would be folded away and could not be set later
 
 
 def export_onnx(
-    network: Network,
+    network: BaseNetwork,
     size_wh: tuple[int, int],
     exporter: str = "auto",
     part: nn.Module | None = None,
-    outputs: Sequence[str] = OUTPUTS,
+    outputs: Sequence[str] = (),
 ) -> bytes:
-    """The network as an ONNX model with input `pictures` uint8 [N, H, W, 3], any N, and outputs `OUTPUTS`.
+    """The network as an ONNX model with input `pictures` uint8 [N, H, W, 3], any N, and its own outputs.
 
     `part`: a module on parts of the network that is exported in its place; it gives a tuple, `outputs` by name.
     `exporter`: "trace" (a second), "dynamo" (seven, and torch's way for the future), or "auto", which tries them in
@@ -47,21 +48,24 @@ def export_onnx(
     """
     width, height = size_wh
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    exponent = network.power.exponent.clone()
-    network.power.exponent.fill_(STRUCTURE_EXPONENT)
+    powers = [part.exponent for part in network.modules() if isinstance(part, Power)]
+    exponents = [power.clone() for power in powers]
+    for power in powers:
+        power.fill_(STRUCTURE_EXPONENT)
     try:
-        with _quiet():
+        with quiet():
             names = EXPORTERS if exporter == "auto" else (exporter,)
-            model = _first_that_works((part or network).eval(), example, names, outputs)
+            model = _first_that_works((part or network).eval(), example, names, outputs or network.outputs)
     except ExportError as error:
         raise FieldmarkError(
             f"backbone {network.backbone.name} cannot be exported to ONNX ({error}); choose another"
         ) from error
     finally:
-        network.power.exponent.copy_(exponent)
-    stripped = _strip(model)
-    exponents = [t.name for t in model.graph.initializer if t.name.endswith("power.exponent")]
-    return set_weights(stripped, {name: exponent.cpu().numpy() for name in exponents})
+        for power, exponent in zip(powers, exponents, strict=True):
+            power.copy_(exponent)
+    stripped = strip(model)
+    there = [t.name for t in model.graph.initializer if t.name.endswith("power.exponent")]
+    return set_weights(stripped, {name: exponents[0].cpu().numpy() for name in there})
 
 
 class ExportError(Exception):
@@ -114,7 +118,7 @@ def _dynamo(part: nn.Module, example: Tensor, outputs: Sequence[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Any:
     """The exporter prints and warns about matters no user can mend."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -145,7 +149,7 @@ def _no_descriptor_output() -> Any:
         os.close(nowhere)
 
 
-def _strip(model: Any) -> bytes:
+def strip(model: Any) -> bytes:
     """Deterministic bytes without metadata, which holds stack traces and paths of this machine."""
     del model.metadata_props[:], model.graph.metadata_props[:], model.functions[:]
     model.graph.doc_string = model.doc_string = ""
@@ -187,9 +191,9 @@ def with_notes(onnx: bytes, notes: Mapping[str, Any]) -> bytes:
 class Parity:
     """ONNX against torch on real pictures.
 
-    `f32_difference`: largest difference of float32 logits, relative to their largest absolute value. `agreement`:
+    `f32_difference`: largest difference of a float32 output, relative to its largest absolute value. `agreement`:
     share of decisions at `precision` that are float32's, near ties (closer than `recheck_margin`) looked at again.
-    `rechecked`: share of those.
+    `rechecked`: share of those. `least`: the agreement from which that precision is used.
     """
 
     pictures: int
@@ -198,45 +202,64 @@ class Parity:
     agreement: float
     recheck_margin: float
     rechecked: float
+    least: float = OnLogits.least_alike
 
     @property
     def holds(self) -> bool:
         """Whether the default precision may be used."""
-        return self.agreement >= MIN_AGREEMENT
+        return self.agreement >= self.least
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def check_parity(network: Network, onnx: bytes, pictures: NDArray[np.uint8], precision: str = "auto") -> Parity:
-    """Compare the exported model with the torch network, and its default precision with float32.
+def check_parity(
+    network: BaseNetwork, onnx: bytes, pictures: NDArray[np.uint8], precision: str, task: Task, facts: TaskFacts
+) -> Parity:
+    """Compare the exported model with the torch network, and the task's decisions at `precision` with float32's.
 
     Pictures uint8 [N, H, W, 3]; torch, being slow, sees the first `TORCH_PICTURES`. Raises FieldmarkError when ONNX
     and torch disagree: such a model must not leave the workshop.
     """
     exact, fast = (compile_engine(onnx, p) for p in ("f32", precision))
-    expected_few = network_logits(network, pictures[:TORCH_PICTURES])
-    exact_logits, fast_logits = (_logits(engine, pictures) for engine in (exact, fast))
-    scale = max(1.0, float(np.abs(expected_few).max(initial=0.0)))
-    difference = float(np.abs(exact_logits[:TORCH_PICTURES] - expected_few).max(initial=0.0)) / scale
+    few = pictures[:TORCH_PICTURES]
+    expected = network_outputs(network, few, task.outputs)
+    exactly, fastly = (_outputs(engine, pictures, task.outputs) for engine in (exact, fast))
+    difference = (
+        max(_difference(exactly[name][: len(few)], expected[name]) for name in task.outputs) if len(few) else 0.0
+    )
     if difference > MAX_F32_DIFFERENCE:
-        raise FieldmarkError(f"ONNX and torch disagree by {difference:.1e} of the largest logit; please report this")
-    gaps = margins(fast_logits)
-    changed = gaps[exact_logits.argmax(1) != fast_logits.argmax(1)]
-    margin = max(RECHECK_NOISE * margin_noise(exact_logits, fast_logits), 1.1 * float(changed.max(initial=0.0)))
-    close = gaps < margin
-    decided = np.where(close, exact_logits.argmax(1), fast_logits.argmax(1))
-    agreement = float((decided == exact_logits.argmax(1)).mean()) if len(pictures) else 1.0
-    rechecked = float(close.mean()) if len(pictures) else 0.0
-    return Parity(len(pictures), difference, fast.precision, agreement, margin, rechecked)
+        raise FieldmarkError(f"ONNX and torch disagree by {difference:.1e} of the largest output; please report this")
+    if not len(pictures):
+        return Parity(0, difference, fast.precision, 1.0, 0.0, 0.0, task.least_alike)
+    alike = task.alike(exactly, fastly, facts)
+    margin, close = 0.0, np.zeros(len(pictures), bool)
+    if isinstance(task, OnLogits):
+        exact_gaps, gaps = (task.margins(outputs["logits"], facts) for outputs in (exactly, fastly))
+        noise = float(np.sqrt(np.mean((gaps - exact_gaps) ** 2)))
+        margin = max(RECHECK_NOISE * noise, 1.1 * float(gaps[alike < 1].max(initial=0.0)))
+        close = gaps < margin
+    agreement = float(np.where(close, 1.0, alike).mean())
+    rechecked = float(close.mean())
+    return Parity(len(pictures), difference, fast.precision, agreement, margin, rechecked, task.least_alike)
 
 
-def network_logits(network: Network, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _difference(found: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
+    """The largest, relative to the largest absolute value."""
+    return float(np.abs(found - expected).max(initial=0.0)) / max(1.0, float(np.abs(expected).max(initial=0.0)))
+
+
+def network_logits(network: BaseNetwork, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The torch network's logits [N, L] in float32."""
+    return np.asarray(network_outputs(network, pictures, ("logits",))["logits"])
+
+
+def network_outputs(network: BaseNetwork, pictures: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+    """The torch network's outputs [N, ...] of these names in float32."""
     with torch.inference_mode():
-        return np.asarray(network.eval()(torch.from_numpy(pictures))[0].numpy())
+        found = dict(zip(network.outputs, network.eval()(torch.from_numpy(pictures)), strict=True))
+    return {name: found[name].numpy() for name in names}
 
 
-def _logits(engine: Engine, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    found = [seen.outputs["logits"] for seen in stream(engine, pictures, lambda picture: picture, ("logits",))]
-    return np.stack(found)
+def _outputs(engine: Engine, pictures: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+    return collect([seen.outputs for seen in stream(engine, pictures, lambda picture: picture, names)])

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from fieldmark import __version__, pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Picture, Preprocess, Sample
-from fieldmark.workshop.models.network import Network
+from fieldmark.workshop.learn.base import Learner
 
 JPEG_QUALITY = 95
 PACKAGES = ("numpy", "Pillow", "openvino", "torch", "timm", "onnx")
@@ -26,25 +27,26 @@ class Calibration:
 
     train: NDArray[np.uint8]
     val: NDArray[np.uint8]
-    val_targets: NDArray[np.int64]
+    val_targets: NDArray[Any]
 
     @classmethod
     def choose(
-        cls, samples: Sequence[Sample], classes: Sequence[str], preprocess: Preprocess, most: int, seed: int
+        cls, samples: Sequence[Sample], learner: Learner, preprocess: Preprocess, most: int, seed: int
     ) -> "Calibration":
-        """Up to `most` readable pictures of each part, drawn by `seed`; the targets are class numbers."""
-        chosen: dict[str, list[tuple[Picture, int]]] = {"train": [], "val": []}
+        """Up to `most` readable pictures of each part, drawn by `seed`; the truth is as the learner stores it (class
+        numbers, for classes)."""
+        chosen: dict[str, list[tuple[Picture, Sample]]] = {"train": [], "val": []}
         for part, found in chosen.items():
             there = [s for s in samples if s.split == part]
             order = np.random.default_rng([seed, len(there)]).permutation(len(there))[:most]
             for i in sorted(order):
                 try:
-                    found.append((pictures.load(there[i].path, preprocess), classes.index(there[i].label)))
+                    found.append((pictures.load(there[i].path, preprocess), there[i]))
                 except PictureError:
                     continue  # reported where it is used for training
         width, height = preprocess.size_wh
         stacks = {k: np.array([p for p, _ in v], np.uint8).reshape(-1, height, width, 3) for k, v in chosen.items()}
-        return cls(stacks["train"], stacks["val"], np.array([t for _, t in chosen["val"]], np.int64))
+        return cls(stacks["train"], stacks["val"], learner.stored([s for _, s in chosen["val"]], preprocess))
 
     def first(self, most: int) -> "Calibration":
         """At most `most` of each part."""
@@ -74,7 +76,7 @@ def _jpeg(picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def weights_bytes(network: Network) -> bytes:
+def weights_bytes(network: nn.Module) -> bytes:
     """The network's state as safetensors."""
     from safetensors.torch import save
 
@@ -90,15 +92,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def output_shapes(network: Network) -> dict[str, list[int]]:
-    """Shape of each output for one picture, after the batch axis."""
-    maps, features, classes = network.attention.n_maps, network.backbone.n_features, network.head.out_features
-    grid_hw = network.backbone.grid_hw
-    return {
-        "logits": [classes],
-        "attention": [maps, *grid_hw],
-        "embedding": [maps * features],
-        "features": [features, *grid_hw],
-    }

@@ -13,21 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from fieldmark.workshop.models.network import Network
+from fieldmark.workshop.models.network import BaseNetwork
 
 PICTURES = "pictures"  # the cut before everything: the whole network learns
 CONTAINERS = (nn.Sequential,)
-
-
-class _Body(nn.Module):
-    """The backbone's own forward, to trace."""
-
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body.forward_features(x)  # type: ignore[operator, no-any-return]
 
 
 class _BlockTracer(fx.Tracer):
@@ -54,11 +43,11 @@ class Cuttable:
         return tuple(_name(node) for node in self.nodes)
 
 
-def trace(network: Network) -> Cuttable:
+def trace(network: BaseNetwork) -> Cuttable:
     """The places where this network may be cut; none for a backbone that cannot be traced."""
-    root = _Body(network.backbone.body)
+    root = network.trunk()
     try:
-        graph = _BlockTracer(root.body).trace(root)
+        graph = _BlockTracer(network.backbone.body).trace(root)
     except Exception:  # noqa: BLE001 - tracing raises whatever the backbone's own code makes of a proxy
         return Cuttable(root, fx.Graph(), ())
     return Cuttable(root, graph, tuple(_bottlenecks(graph)))
@@ -83,7 +72,7 @@ def _bottlenecks(graph: fx.Graph) -> list[fx.Node]:
     return found
 
 
-def split(network: Network, cuttable: Cuttable, name: str) -> tuple["Prefix", "Tail"]:
+def split(network: BaseNetwork, cuttable: Cuttable, name: str) -> tuple["Prefix", "Tail"]:
     """Prefix (pictures to rows) and tail (rows to logits) of a network cut after the block `name`, or at `PICTURES`."""
     if name == PICTURES:
         return Prefix(network, None), Tail(network, None)
@@ -114,7 +103,7 @@ def _carried(node: fx.Node, rest: dict[fx.Node, fx.Node], after: fx.Graph) -> fx
 class Prefix(nn.Module):
     """Pictures uint8 [N, H, W, 3] to rows [N, ...] at the cut."""
 
-    def __init__(self, network: Network, part: nn.Module | None) -> None:
+    def __init__(self, network: BaseNetwork, part: nn.Module | None) -> None:
         super().__init__()
         self.network, self.part = network, part
 
@@ -126,15 +115,17 @@ class Prefix(nn.Module):
 class Tail(nn.Module):
     """Rows [N, ...] (pictures where nothing is cut off) to the network's outputs."""
 
-    def __init__(self, network: Network, part: nn.Module | None) -> None:
+    def __init__(self, network: BaseNetwork, part: nn.Module | None) -> None:
         super().__init__()
         self.network, self.part = network, part
 
     def forward(self, rows: Tensor) -> Sequence[Tensor]:
         if self.part is None:
             return self.network(rows)  # type: ignore[no-any-return]
-        features = self.network.backbone.to_grid(self.part(rows))
-        with torch.autocast(features.device.type, enabled=False):
+        features = self.part(rows)
+        if not self.network.exact:
+            return self.network.read(features)
+        with torch.autocast(rows.device.type, enabled=False):
             return self.network.read(features.float())
 
     @property
@@ -155,9 +146,8 @@ class Tail(nn.Module):
         return [layer for layer in layers if layer]
 
     def head(self) -> list[nn.Parameter]:
-        """The parameters of the pooling and the head."""
-        network = self.network
-        return [*network.attention.parameters(), *network.power.parameters(), *network.head.parameters()]
+        """The parameters of what reads the features."""
+        return self.network.head_parameters()
 
 
 def _blocks(part: nn.Module) -> list[nn.Module]:

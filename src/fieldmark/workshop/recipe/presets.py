@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from fieldmark.workshop.recipe.values import ModelRecipe, ProbeRecipe, Recipe, TuneRecipe
+from fieldmark.workshop.recipe.values import DataRecipe, ModelRecipe, ProbeRecipe, Recipe, TuneRecipe
 
 DEFAULT = "standard"
 
@@ -46,9 +46,65 @@ def scratch() -> Recipe:
     regularise = replace(Recipe().regularise, fixed_norms=False)
     optim = replace(Recipe().optim, layer_decay=1.0)
     tune = TuneRecipe(stages=("full",), most_epochs=100.0, batch=0)
-    augment = replace(Recipe().augment, crop=0.0, mixup=-1.0)
+    augment = replace(Recipe().augment, mixup=-1.0)
     recipe = replace(quick(), name="scratch", model=model, probe=probe, tune=tune, optim=optim)
     return replace(recipe, augment=augment, regularise=regularise)
+
+
+def sequence() -> Recipe:
+    """A character model of text, or a model of numbers in time order, from random weights; the default with
+    `--task sequence`.
+
+    `fieldmark train book.txt --out run --recipe sequence --budget 5m`: Jane Austen's six novels (4 MB) to 1.73 bits a
+    character on two cores, 4 % fewer than n-grams of order 5.
+    """
+    data = DataRecipe(val=0.05, test=0.1)
+    optim = replace(
+        Recipe().optim, rate=3e-3, head_factor=1.0, layer_decay=1.0, weight_decay=0.01, warm_up=0.05, clip=1.0
+    )
+    tune = TuneRecipe(stages=("full",), most_epochs=20.0)
+    return replace(quick(), name="sequence", task="sequence", data=data, tune=tune, optim=optim)
+
+
+def detect(recipe: Recipe) -> Recipe:
+    """The recipe for boxes: larger, padded pictures in small batches, no linear stage, nothing mixed.
+
+    `fieldmark train bccd --task detect --out run --budget 15m`: mAP 50 of 88 % on BCCD's test part after 16 epochs.
+    """
+    recipe = _located(recipe)
+    return replace(
+        recipe,
+        picture=replace(recipe.picture, fit="pad", size=384),
+        tune=replace(recipe.tune, batch=8),
+        augment=replace(recipe.augment, crop=0.4, size=1.0),
+    )
+
+
+def segment(recipe: Recipe) -> Recipe:
+    """The recipe for a class of every pixel: smaller batches, since every pixel is a lesson, and views of whole size.
+
+    `fieldmark train labels.csv --task segment --out run --budget 15m`.
+    """
+    recipe = _located(recipe)
+    return replace(
+        recipe, tune=replace(recipe.tune, batch=16), augment=replace(recipe.augment, size=recipe.augment.size or 1.0)
+    )
+
+
+def _located(recipe: Recipe) -> Recipe:
+    """The recipe for truth that lies somewhere in the picture."""
+    return replace(
+        recipe,
+        probe=replace(recipe.probe, on=False),
+        tune=replace(recipe.tune, stages=recipe.tune.stages or ("tail",)),
+        augment=replace(recipe.augment, mixup=0.0, cutmix=0.0),
+    )
+
+
+def preset_for(name: str, task: str) -> Recipe:
+    """The preset of this name as a task needs it."""
+    recipe = PRESETS[name]()
+    return LOCATED[task](recipe) if task in LOCATED else recipe
 
 
 PRESETS: dict[str, Callable[[], Recipe]] = {
@@ -56,4 +112,9 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "standard": standard,
     "thorough": thorough,
     "scratch": scratch,
+    "sequence": sequence,
 }
+LOCATED: dict[str, Callable[[Recipe], Recipe]] = {
+    "detect": detect,
+    "segment": segment,
+}  # tasks whose truth lies somewhere in the picture

@@ -9,15 +9,16 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from fieldmark.errors import UsageError, short, unknown_name
 from fieldmark.field.runtime.engine import PRECISIONS
 from fieldmark.files import is_file
-from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS
+from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS, preset_for
 from fieldmark.workshop.recipe.values import Recipe
 
 LARGEST_BITS = 128
 
 
-def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = ()) -> Recipe:
-    """A preset or TOML file, with `key=value` settings on top; UsageError for unknown names, keys and values."""
-    recipe = _base(name_or_file or DEFAULT)
+def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = (), task: str = "auto") -> Recipe:
+    """A preset as the task needs it, or a TOML file on top of one, with `key=value` settings on top; UsageError for
+    unknown names, keys and values."""
+    recipe = _base(name_or_file or DEFAULT, task)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -26,9 +27,9 @@ def load_recipe(name_or_file: str | None = None, settings: Iterable[str] = ()) -
     return recipe
 
 
-def _base(name: str) -> Recipe:
+def _base(name: str, task: str) -> Recipe:
     if name in PRESETS:
-        return PRESETS[name]()
+        return preset_for(name, task)
     path = Path(name)
     if path.suffix != ".toml":
         raise UsageError(unknown_name("recipe", name, PRESETS) + " (or a .toml file)")
@@ -36,7 +37,7 @@ def _base(name: str) -> Recipe:
     preset = tables.pop("preset", DEFAULT)
     if preset not in tuple(PRESETS):
         raise UsageError(f"{path}: " + unknown_name("preset", str(preset), PRESETS))
-    recipe = PRESETS[preset]()
+    recipe = preset_for(preset, task)
     for key, value in tables.items():
         recipe = with_value(recipe, key, value)
     return recipe
@@ -149,6 +150,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optim.warm_up": (0, 0.9),
     "optim.clip": (0, 1e9),
     "optim.ema": (0, 0.99999),
+    "loss.gamma": (0, 10),
+    "loss.margin": (0, 1.5),
+    "loss.width": (1e-6, 1e6),
     "regularise.label_smoothing": (0, 0.9),
     "regularise.dropout": (0, 0.95),
     "regularise.drop_path": (0, 0.95),
@@ -167,14 +171,24 @@ _RANGES: dict[str, tuple[float, float]] = {
     "augment.cutmix": (0, 1),
     "decide.unsure_below": (0, 1),
     "decide.glances": (0, 2),
+    "decide.sensitivity": (0, 1),
+    "decide.specificity": (0, 1),
+    "sequence.hidden": (0, 4096),
+    "sequence.layers": (1, 16),
+    "sequence.embedding": (1, 4096),
+    "sequence.dropout": (0, 0.95),
+    "sequence.window": (0, 4096),
+    "sequence.batch": (0, 4096),
+    "sequence.rare": (1, 1_000_000),
+    "sequence.period": (0, 1_000_000),
     "bundle.calibration": (0, 4096),
 }
 _LEAST: dict[str, tuple[float, str]] = {  # of what is not 0, which leaves it open
     "picture.size": (16, "by backbone"),
     "tune.most_epochs": (0.1, "by budget"),
     "tune.batch": (2, "by number and size of pictures"),
-    "augment.crop": (0.01, "by the input's size"),
     "augment.size": (0.25, "by the plan"),
+    "augment.crop": (0.01, "by task"),
     "augment.size_end": (0.25, "as at the beginning"),
 }
 
@@ -196,6 +210,8 @@ def check(recipe: Recipe) -> Recipe:
     for key, (least, zero) in _LEAST.items():
         if 0 < values[key] < least:
             raise UsageError(f"{key} must be 0 ({zero}) or at least {least}, not {values[key]}")
+    if recipe.decide.sensitivity and recipe.decide.specificity:
+        raise UsageError("decide.sensitivity and decide.specificity are two wishes for one threshold; give one of them")
     if recipe.data.val + recipe.data.test > 0.9:
         raise UsageError("data.val and data.test leave less than a tenth of the pictures to learn from; lower them")
     if not recipe.probe.shrinkage or not all(0 < s < 1 for s in recipe.probe.shrinkage):

@@ -9,8 +9,12 @@ from fieldmark.types import Fit, Resample
 Stage = Literal["head", "tail", "full"]
 Policy = Literal["none", "trivial", "rand"]
 Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
+Segmenter = Literal["unet", "fpn", "deeplabv3plus"]
 Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
+Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber", "quality-focal"]
+Imbalance = Literal["auto", "none", "weights", "sampling", "adjust"]
+Cell = Literal["lstm", "gru", "rnn"]
 Optimiser = Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "sgd"]
 
 
@@ -24,11 +28,13 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class PictureRecipe:
-    """The network's input; `size` in pixels, 0 = by backbone."""
+    """The network's input; `size` in pixels, 0 = by backbone. `tile`: large pictures are segmented in parts of so many
+    pixels squared; 0 = all at once."""
 
     size: int = 0
     fit: Fit = "squash"
     resample: Resample = "bilinear"
+    tile: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class ModelRecipe:
     """`weights`: "auto" (embedded package, else hub), "none" (random), or a `.safetensors` file.
 
     `head`: how later stages read the features (the linear one takes their average): "average", "gem", or attention
-    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average.
+    with `maps` maps and `hidden` dimensions, beside which `join` keeps the average. `segmenter`: how features of
+    several sizes become a class for every pixel.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -45,6 +52,7 @@ class ModelRecipe:
     maps: int = 1
     hidden: int = 128
     join: bool = True
+    segmenter: Segmenter = "unet"
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,27 @@ class OptimRecipe:
 
 
 @dataclass(frozen=True)
+class LossRecipe:
+    """What the later stages lower: `name` "auto" is cross-entropy for classes, that of each label ("bce") for labels,
+    the squared error for a number, cross-entropy for pixels, beside which stand `dice` times the soft Dice loss and
+    `kinds` times that of which thing a pixel shows.
+
+    `gamma`: how fast easy pictures fade in "focal"; `margin`: radians, of "arcface"; `width`: where "huber" turns
+    straight. `imbalance`, of single labels: classes count alike by "weights", are drawn alike by "sampling", or their
+    logits are moved by how frequent they are ("adjust"); "auto" is "adjust" where the largest class has ten times the
+    pictures of the smallest.
+    """
+
+    name: Loss = "auto"
+    gamma: float = 2.0
+    margin: float = 0.3
+    width: float = 1.0
+    dice: float = 1.0
+    kinds: float = 0.5
+    imbalance: Imbalance = "auto"
+
+
+@dataclass(frozen=True)
 class RegulariseRecipe:
     """Label smoothing, dropout before the head, stochastic depth (Huang et al. 2016) in the blocks that learn;
     `fixed_norms` keeps batch-norm statistics as pretrained; `apart` times how alike several attention maps are, and
@@ -120,8 +149,8 @@ class AugmentRecipe:
     is time for many epochs, else 0.78) and at the end (0 = the same; progressive resolution, Howard 2018). What a crop
     shows is larger than in the whole picture, so that smaller views teach the scales of prediction (Touvron et al.
     2019) and cost less; views of small inputs keep their size.
-    `crop`: the smallest part of the picture's area kept (0 = by the input's size: 0.35, and 0.7 up to 64 px); `flip`,
-    `flip_vertical`: mirroring, half of the time;
+    `crop`: the smallest part of the picture's area kept (0 = by task and input: 0.35, 0.7 up to 64 px, and all of it
+    where a number is learned); `flip`, `flip_vertical`: mirroring, half of the time;
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended (-1 = by the input's
@@ -130,7 +159,7 @@ class AugmentRecipe:
 
     size: float = 0.0
     size_end: float = 0.0
-    crop: float = 0.35
+    crop: float = 0.0
     flip: bool = True
     flip_vertical: bool = False
     rotate: float = 0.0
@@ -147,10 +176,41 @@ class AugmentRecipe:
 @dataclass(frozen=True)
 class DecideRecipe:
     """A prediction is "unsure" when its calibrated probability is below `unsure_below`. `glances` at each picture: 1, 2
-    (the second at the region that decided, for twice the time), or 0: two where that is better on validation."""
+    (the second at the region that decided, for twice the time), or 0: two where that is better on validation.
+
+    Of two classes `positive` (the second by name) is said from the threshold on that gives at least this `sensitivity`
+    or `specificity` on validation; 0 = where it is the more probable one.
+    """
 
     unsure_below: float = 0.5
     glances: int = 1
+    positive: str = ""
+    sensitivity: float = 0.0
+    specificity: float = 0.0
+
+
+@dataclass(frozen=True)
+class SequenceRecipe:
+    """The network of the task `sequence`, and how it reads.
+
+    `cell` in `layers` layers of `hidden` units (0 = 512 for text, 64 for numbers) on an `embedding` of so many
+    dimensions; `tie`: the embedding is the head's matrix as well (Press and Wolf 2017); `dropout` between the layers,
+    the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows of `window` steps at a time (0 = 32 of
+    64); in text, each goes on where the one before it ended.
+    `rare`: characters beyond ASCII that occur less often are read byte by byte. `period`: rows in which numbers repeat
+    (0 = found in the training part).
+    """
+
+    cell: Cell = "lstm"
+    hidden: int = 0
+    layers: int = 1
+    embedding: int = 128
+    tie: bool = False
+    dropout: float = 0.0
+    window: int = 0
+    batch: int = 0
+    rare: int = 5
+    period: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,9 +242,11 @@ class Recipe:
     probe: ProbeRecipe = field(default_factory=ProbeRecipe)
     tune: TuneRecipe = field(default_factory=TuneRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
     regularise: RegulariseRecipe = field(default_factory=RegulariseRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     decide: DecideRecipe = field(default_factory=DecideRecipe)
+    sequence: SequenceRecipe = field(default_factory=SequenceRecipe)
     bundle: BundleRecipe = field(default_factory=BundleRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
 

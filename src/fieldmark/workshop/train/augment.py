@@ -1,14 +1,17 @@
 """Augmented views of a picture, decided by seed, view and content alone.
 
-Geometry first (which part, mirrored, turned), then colour, blur and noise, then a rectangle erased.
+Geometry first (which part, mirrored, turned), then colour, blur and noise, then a rectangle erased. The geometry can
+be asked for alone, so that what is known of places in the picture goes with its pixels.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from fieldmark import pictures
+from fieldmark import geometry, pictures
+from fieldmark.geometry import Box, Geometry
 from fieldmark.types import Picture, Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
 
@@ -16,6 +19,7 @@ PLAIN = 0
 LEAST_SCALED = 128  # smaller inputs have views of their own size
 SIDE_STEP = 32
 ASPECT = (3 / 4, 4 / 3)
+LARGEST_WINDOW = 1.5  # area, of the padded picture: things look smaller there than at prediction as well as larger
 ERASED_AREA = (0.02, 0.2)
 NOISE = 12.0  # largest standard deviation, of 255
 BLUR = (0.3, 1.5)  # radius, pixels
@@ -29,14 +33,60 @@ def view(data: bytes, digest: bytes, number: int, seed: int, preprocess: Preproc
     """
     if number == PLAIN:
         return pictures.load(data, preprocess)
-    rng = np.random.default_rng([seed, number, int.from_bytes(digest[:8], "little")])
-    image = pictures.decode(data, preprocess.size_wh)
-    picture = pictures.resize(image, preprocess, random_crop(image.size, rng, recipe.crop))
-    if recipe.flip and rng.random() < 0.5:
+    rng = _generator(digest, number, seed)
+    image = pictures.decode(data, None if preprocess.tile else preprocess.size_wh)
+    box, mirrored, upside_down, degrees = _draw(image.size, rng, preprocess, recipe)
+    beyond = preprocess.fit == "pad" or preprocess.tiles(image.size)
+    picture = (pictures.resize_window if beyond else pictures.resize)(image, preprocess, box)
+    if mirrored:
         picture = picture[:, ::-1]
-    if recipe.flip_vertical and rng.random() < 0.5:
+    if upside_down:
         picture = picture[::-1]
+    picture = np.ascontiguousarray(picture)
+    if degrees is not None:
+        picture = np.asarray(_turn(Image.fromarray(picture), degrees))
     return np.ascontiguousarray(_change(picture, rng, recipe))
+
+
+def view_geometry(
+    size_wh: tuple[int, int], digest: bytes, number: int, seed: int, preprocess: Preprocess, recipe: AugmentRecipe
+) -> Geometry:
+    """Where view `number` shows the pixels of an upright picture of this size. The operations of `recipe.policy`, of
+    which some move pixels, are not in it."""
+    if number == PLAIN:
+        return geometry.plain(size_wh, preprocess)
+    box, mirrored, upside_down, degrees = _draw(size_wh, _generator(digest, number, seed), preprocess, recipe)
+    view_wh = preprocess.size_wh
+    found = Geometry.of_box(size_wh, view_wh, box)
+    found = found.then(geometry.mirrored(view_wh)) if mirrored else found
+    found = found.then(geometry.upside_down(view_wh)) if upside_down else found
+    return found if degrees is None else found.then(geometry.turned(view_wh, degrees))
+
+
+class _Drawn(NamedTuple):
+    """The part of the picture that a view shows, in its pixels, and what is done with it."""
+
+    box: Box
+    mirrored: bool
+    upside_down: bool
+    degrees: float | None
+
+
+def _generator(digest: bytes, number: int, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, number, int.from_bytes(digest[:8], "little")])
+
+
+def _draw(size_wh: tuple[int, int], rng: np.random.Generator, preprocess: Preprocess, recipe: AugmentRecipe) -> _Drawn:
+    if preprocess.tiles(size_wh):
+        box = random_tile(size_wh, preprocess.tile, rng, recipe.crop)
+    elif preprocess.fit == "pad":
+        box = random_window(size_wh, preprocess, rng, recipe.crop)
+    else:
+        box = random_crop(size_wh, rng, recipe.crop)
+    mirrored = recipe.flip and rng.random() < 0.5
+    upside_down = recipe.flip_vertical and rng.random() < 0.5
+    degrees = float(rng.uniform(-recipe.rotate, recipe.rotate)) if recipe.rotate else None
+    return _Drawn(box, mirrored, upside_down, degrees)
 
 
 def view_side(side: int, recipe: AugmentRecipe, done: float) -> int:
@@ -58,12 +108,31 @@ def random_crop(
     return float(left), float(top), float(left + w), float(top + h)
 
 
+def random_tile(size_wh: tuple[int, int], tile: int, rng: np.random.Generator, least_area: float) -> Box:
+    """A square box (xyxy, pixels) of a random part of a tile's area, anywhere in the picture; where the picture is
+    narrower, all across it."""
+    side = tile * float(rng.uniform(least_area, 1.0)) ** 0.5
+    left, top = (float(rng.uniform(0, s - side)) if s > side else (s - side) / 2 for s in size_wh)
+    return left, top, left + side, top + side
+
+
+def random_window(size_wh: tuple[int, int], preprocess: Preprocess, rng: np.random.Generator, least_area: float) -> Box:
+    """A box (xyxy, pixels) of random area, from `least_area` of the padded picture to more than all of it, and place,
+    in nearly the shape of the view: as a padded picture is not stretched, its views are but a little. Where it is wider
+    or higher than the picture it holds all of it."""
+    whole = np.array(geometry.seen_box(size_wh, preprocess))
+    stretch = float(np.exp(rng.uniform(*np.log(ASPECT)) / 2))
+    area = float(np.exp(rng.uniform(np.log(least_area), np.log(LARGEST_WINDOW)) / 2))
+    sides = area * (whole[2:] - whole[:2]) * (stretch, 1 / stretch)
+    spare = np.array(size_wh) - sides
+    left, top = (float(rng.uniform(min(0.0, s), max(0.0, s))) for s in spare)
+    return left, top, left + float(sides[0]), top + float(sides[1])
+
+
 def _change(picture: Picture, rng: np.random.Generator, recipe: AugmentRecipe) -> Picture:
-    """The resized picture turned, coloured, blurred, made noisy and partly erased as the recipe asks for."""
-    if recipe.rotate or recipe.colour or recipe.blur or recipe.policy != "none":
+    """The view coloured, blurred, made noisy and partly erased as the recipe asks for."""
+    if recipe.colour or recipe.blur or recipe.policy != "none":
         image = Image.fromarray(np.ascontiguousarray(picture))
-        if recipe.rotate:
-            image = _turn(image, rng.uniform(-recipe.rotate, recipe.rotate))
         if recipe.colour:
             for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
                 image = enhance(image).enhance(float(rng.uniform(1 - recipe.colour, 1 + recipe.colour)))

@@ -11,6 +11,7 @@ import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
+from fieldmark.workshop.models import BaseNetwork
 from fieldmark.workshop.models.classic import SMALL
 from fieldmark.workshop.models.cut import PICTURES, Cuttable
 
@@ -51,26 +52,41 @@ class Costs:
         return self.view() * (1 - PREFIX_SAVES * self.after[cut] / self.whole)
 
 
-def profile(cuttable: Cuttable, size: int, engine: float, autocast: bool) -> Costs:
-    """Time every block in torch on the CPU, twice, and count its multiplications; `engine` is passed through."""
-    count = PROFILE_SMALL if size <= SMALL else PROFILE_PICTURES
-    x = torch.randn(count, 3, size, size).to(memory_format=torch.channels_last)
+def profile(
+    cuttable: Cuttable, size_wh: tuple[int, int], engine: float, autocast: bool, network: BaseNetwork | None = None
+) -> Costs:
+    """Time every block in torch on the CPU, twice, and count its multiplications, and what reads the features where
+    that is costly: in `network`; `engine` is passed through."""
+    count = PROFILE_SMALL if max(size_wh) <= SMALL else PROFILE_PICTURES
+    x = torch.randn(count, 3, size_wh[1], size_wh[0]).to(memory_format=torch.channels_last)
     runner = _Clock(fx.GraphModule(cuttable.root, cuttable.graph))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, autocast):
         runner.run(x)  # the first time sets up
-        runner.run(x)
+        features = runner.run(x)
         seconds = {node: s / count for node, s in runner.seconds.items()}
         with FlopCounterMode(display=False) as runner.counter:
-            runner.run(x[:1])
-    whole, work = sum(seconds.values()), max(1, sum(runner.work.values()))
+            few = runner.run(x[:1])
+        head_s, head_work = (0.0, 0) if network is None or network.exact else _head(network, features, few)
+    whole, work = head_s + sum(seconds.values()), max(1, head_work + sum(runner.work.values()))
     order = list(cuttable.graph.nodes)
     found = Costs(engine, max(whole, 1e-6))
     for name, node in zip(cuttable.names, cuttable.nodes, strict=True):
         later = order[order.index(node) + 1 :]
-        found.after[name] = max(1e-7, sum(seconds[n] for n in later))
-        found.work_after[name] = sum(runner.work[n] for n in later) / work
+        found.after[name] = max(1e-7, head_s + sum(seconds[n] for n in later))
+        found.work_after[name] = (head_work + sum(runner.work[n] for n in later)) / work
         found.row_bytes[name] = runner.bytes[node]
     return found
+
+
+def _head(network: BaseNetwork, features: Any, few: Any) -> tuple[float, int]:
+    """Seconds a picture of what reads the features, and the multiplications for one."""
+    network.read(features)
+    began = time.perf_counter()
+    network.read(features)
+    seconds = (time.perf_counter() - began) / PROFILE_PICTURES
+    with FlopCounterMode(display=False) as counter:
+        network.read(few)
+    return seconds, counter.get_total_flops()
 
 
 class _Clock(fx.Interpreter):

@@ -1,7 +1,6 @@
 """How a training ends: the head into the network, the bundle scored by itself, the report."""
 
 import contextlib
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from fieldmark.field.explain import check_maps
 from fieldmark.field.report import Shown, mistakes, model_card, write_report
 from fieldmark.field.runtime import Evaluation, Recogniser, compile_engine, load, stream
 from fieldmark.field.runtime.evaluation import score_samples
+from fieldmark.field.tasks import TaskFacts, get_task
 from fieldmark.pictures import load as load_picture
 from fieldmark.pictures import read_bytes
 from fieldmark.types import Sample
 from fieldmark.workshop.export import Parity, check_parity, with_notes
-from fieldmark.workshop.export.pack import Calibration, output_shapes, versions, weights_bytes
-from fieldmark.workshop.learn.classify import Classify
+from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.job import Job
 from fieldmark.workshop.train.planner import COMPARED
@@ -38,10 +37,11 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
     with job.journal.step("bundle"):
         samples, onnx = learned.samples, learned.onnx
         most, seed = job.recipe.bundle.calibration, job.recipe.seed
-        known = Calibration.choose(samples, job.classes, job.preprocess, max(most, PARITY_PICTURES), seed)
-        parity = check_parity(job.network, onnx, known.pictures[:PARITY_PICTURES], job.recipe.bundle.precision)
+        known = Calibration.choose(samples, job.learner, job.preprocess, max(most, PARITY_PICTURES), seed)
+        shown, task, decided = known.pictures[:PARITY_PICTURES], get_task(job.recipe.task), TaskFacts.from_bundle(facts)
+        parity = check_parity(job.network, onnx, shown, job.recipe.bundle.precision, task, decided)
         facts |= parity_facts(parity)
-        notes = {key: facts[key] for key in ("task", "classes", "preprocess", "calibration", "thresholds")}
+        notes = {key: facts[key] for key in ("task", "classes", "preprocess", *learned.settled)}
         files = {
             bundles.MODEL: with_notes(onnx, notes),
             bundles.WEIGHTS: weights_bytes(job.network),
@@ -58,23 +58,24 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
         if part:
             evaluations += _score(job, recogniser, tuple(part), name)
     if evaluations:
-        _warn_of_guessing(job, evaluations[-1])
+        _warn_of_guessing(job, recogniser, evaluations[-1])
     facts["scores"] = {e.split: e.scores for e in evaluations}
     if learned.before is not None and evaluations:
-        facts["comparison"] = _compare(job, learned.before, evaluations[-1])
+        facts["comparison"] = _compare(job, learned.before, learned.settled_before, recogniser, evaluations[-1])
     bundles.save(partial, facts, files | {bundles.CARD: model_card(facts).encode()})
     with job.journal.step("report"):
         _report(job, recogniser, facts, evaluations, learned)
     return evaluations
 
 
-def _warn_of_guessing(job: Job, evaluation: Evaluation) -> None:
-    """Say so when the scores are no better than always naming the most frequent class."""
-    share = max(Counter(s.label for s in evaluation.samples).values()) / len(evaluation.samples)
-    if evaluation.scores["accuracy_ci"][0] <= share:
+def _warn_of_guessing(job: Job, recogniser: Recogniser, evaluation: Evaluation) -> None:
+    """Say so when the scores are not surely better than a guess that needs no picture."""
+    guess = recogniser.task.guess(evaluation.samples, recogniser.facts)
+    bounds = evaluation.scores.get(f"{guess.key}_ci")
+    if bounds and bounds[0] <= guess.score:
         job.journal.say(
-            f"on {evaluation.split} this is not surely better than always naming the most frequent class "
-            f"({share:.0%}); give it more time, more pictures, or pretrained weights"
+            f"on {evaluation.split} this is not surely better than {guess.words}; give it more time, more pictures, or "
+            "pretrained weights"
         )
 
 
@@ -100,8 +101,8 @@ def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[st
     wanted = job.recipe.decide.glances
     if wanted == 1:
         return None
-    task = Classify(job.classes)
-    scores = {}
+    learner, headline = job.learner, recogniser.task.headline
+    scores, settled = {}, {}
     for count in (1, 2):
         looking = recogniser if count == recogniser.glances.count else Recogniser(recogniser.bundle, glances=count)
         with job.journal.step(f"{count} of 2 glances on val") as tick:
@@ -112,28 +113,36 @@ def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[st
         usable = [(s, f.outputs["logits"]) for s, f in zip(samples, seen, strict=True) if f.error is None]
         if not usable:
             return {"count": wanted or 1}
-        scores[count] = task.score(np.stack([row for _, row in usable]), task.targets([s for s, _ in usable]))
-    chosen = wanted or (2 if task.better(scores[2], scores[1], len(samples)) else 1)
-    accuracy = {"one": scores[1]["accuracy"], "two": scores[2]["accuracy"]}
-    return {"count": chosen, "temperature": scores[2]["temperature"], "val_accuracy": accuracy}
+        logits, targets = np.stack([row for _, row in usable]), learner.targets([s for s, _ in usable])
+        scores[count], settled = learner.score(logits, targets), learner.settle(logits, targets)
+    chosen = wanted or (2 if learner.better(scores[2], scores[1], len(samples)) else 1)
+    val = {"one": scores[1][headline], "two": scores[2][headline]}
+    return {"count": chosen, "temperature": settled["calibration"]["temperature"], f"val_{headline}": val}
 
 
-def _compare(job: Job, before: bytes, after: Evaluation) -> dict[str, Any]:
+def _compare(
+    job: Job, before: bytes, settled: dict[str, Any], recogniser: Recogniser, after: Evaluation
+) -> dict[str, Any]:
     """The untouched backbone with its linear head beside the trained network, on the same pictures."""
     n = len(after.samples)
     chosen = np.sort(np.random.default_rng([job.recipe.seed, n]).permutation(n)[:COMPARED])
     paths = [after.samples[i].path for i in chosen]
+    task, now = recogniser.task, recogniser.facts
+    was = TaskFacts.from_bundle({"classes": job.classes, **settled})
     engine = compile_engine(before, job.recipe.bundle.precision)
     with job.journal.step("the linear head beside it") as tick:
-        was = np.zeros(len(paths), np.int64)
+        rows, places = [], []
         for done, seen in enumerate(stream(engine, paths, lambda p: load_picture(p, job.preprocess), ("logits",))):
-            was[done] = seen.outputs["logits"].argmax() if seen.error is None else -1
             tick(done + 1, len(paths))
-    truth = np.array([job.classes.index(after.samples[i].label) for i in chosen])
-    old, new = was == truth, after.outputs["logits"][chosen].argmax(1) == truth
+            if seen.error is None:
+                rows.append(seen.outputs["logits"])
+                places.append(chosen[done])
+    samples, later = [after.samples[i] for i in places], {k: v[places] for k, v in after.outputs.items()}
+    old = task.each(samples, {"logits": np.stack(rows)}, was)
+    new = task.each(samples, later, now)
     return {
         "part": after.split,
-        "n": len(paths),
+        "n": len(places),
         "before": float(old.mean()),
         "after": float(new.mean()),
         "difference": float(new.mean() - old.mean()),
@@ -151,7 +160,7 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
         "coarse": index.coarse_of or None,
         "preprocess": job.preprocess.to_json(),
         "input": {"name": "pictures", "dtype": "uint8", "layout": "NHWC", "size_wh": [width, height]},
-        "outputs": output_shapes(job.network),
+        "outputs": job.network.output_shapes(job.preprocess.size_wh),
         "backbone": {
             "name": backbone.name,
             "weights": backbone.source,
@@ -165,8 +174,7 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
         ]
         or None,
         "recipe": recipe.to_json(),
-        "calibration": {"temperature": learned.temperature},
-        "thresholds": {"unsure_below": recipe.decide.unsure_below},
+        **learned.settled,
         "data": {
             "source": "/".join(Path(index.source).parts[-2:]),
             "fingerprint": fingerprint(index.samples),
@@ -189,7 +197,7 @@ def _report(
             data, number = read_bytes(sample.path), place % learned.views
             preprocess = job.preprocess_of(number, learned.views)
             picture = augment.view(data, digest, number, job.recipe.seed, preprocess, job.recipe.augment)
-            grid.append(Shown(picture, sample.label))
+            grid.append(Shown(picture, sample.truth))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
     tested = [e.samples for e in evaluations if e.split == "test"]
     maps = check_maps(recogniser, tested[0], learned.maps_checked, POINTED) if tested else None

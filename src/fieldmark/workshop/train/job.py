@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +15,23 @@ from typing import Any
 
 import torch
 
-from fieldmark.data import Index
-from fieldmark.errors import UsageError, unknown_name
+from fieldmark.data import Index, Skipped
+from fieldmark.data.frame import read_frame
+from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
-from fieldmark.types import Preprocess
-from fieldmark.workshop.models import Network, create_backbone
-from fieldmark.workshop.recipe import AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
-from fieldmark.workshop.train.augment import PLAIN, view_side
+from fieldmark.types import Preprocess, Sample
+from fieldmark.workshop.learn import LEARNERS, Learner
+from fieldmark.workshop.models import BaseNetwork, create_backbone
+from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.recipe.tasks import for_task
+from fieldmark.workshop.train.augment import PLAIN, SIDE_STEP, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
 
-TASKS = ("auto", "classify")
+TASKS = ("auto", *LEARNERS)
 LOCK = ".lock"
 MOST_SAID = 20
+MEASURED, WIDEST = 200, 2.0  # pictures whose shape is looked at, and the largest ratio of sides of an input
 MOST_DIFFERENCES = 3
 ENGINE_BYTES_A_PIXEL = 1_000  # of the input, with the pictures that are computed at a time
 
@@ -37,8 +42,8 @@ class Job:
 
     recipe: Recipe
     index: Index
-    classes: tuple[str, ...]
-    network: Network
+    learner: Learner
+    network: BaseNetwork
     preprocess: Preprocess
     device: torch.device
     run: Path
@@ -46,6 +51,10 @@ class Job:
     begun: float  # on the clock of time.monotonic()
     budget_s: float | None = None
     view_size: float = 1.0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.learner.classes
 
     @property
     def augment(self) -> AugmentRecipe:
@@ -59,10 +68,10 @@ class Job:
 
     def preprocess_at(self, done: float) -> Preprocess:
         """How views are made when so much of the training (0..1) is done."""
-        side = self.network.backbone.size
-        wanted = view_side(side, self.augment, min(1.0, done))
-        side = wanted if self.scalable else side
-        return replace(self.preprocess, size_wh=(side, side))
+        if not self.scalable:
+            return self.preprocess
+        width, height = (view_side(side, self.augment, min(1.0, done)) for side in self.preprocess.size_wh)
+        return replace(self.preprocess, size_wh=(width, height))
 
     @cached_property
     def scalable(self) -> bool:
@@ -81,16 +90,18 @@ def resolve_recipe(
 ) -> Recipe:
     if task not in TASKS:
         raise UsageError(unknown_name("task", task, TASKS))
-    recipe = load_recipe(name, settings)
+    recipe = load_recipe(name, settings, task)
     if recipe.task not in TASKS:
         raise UsageError(unknown_name("task", recipe.task, TASKS))
+    if task == "auto" and recipe.task != "auto":
+        recipe = load_recipe(name, settings, recipe.task)
     if backbone is not None:
         recipe = replace(recipe, model=replace(recipe.model, backbone=backbone))
     if head is not None:
         recipe = with_value(recipe, "model.head", head)
     if seed is not None:
         recipe = replace(recipe, seed=seed)
-    return check(replace(recipe, task="classify"))
+    return check(recipe if task == "auto" else replace(recipe, task=task))
 
 
 def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
@@ -107,6 +118,7 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
     if not (run / "recipe.json").is_file():
         raise UsageError(f"{run} is no run of Fieldmark; choose another --out")
     begun = recorded_recipe(run)
+    recipe = for_task(recipe, begun.task if recipe.task == "auto" else recipe.task)
     if begun != recipe:
         raise UsageError(
             f"{run} was begun with another recipe ({_differences(begun, recipe)}); give --resume without other options "
@@ -135,27 +147,38 @@ def _said(value: Any) -> str:
     return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-def _recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe) -> str:
     return json.dumps(recipe.to_json(), indent=2) + "\n"
 
 
-def check_task(index: Index) -> None:
-    several = next((s for s in index.samples if len(s.labels) != 1), None)
-    if several is not None:
-        raise UsageError(
-            f"{several.name} has {len(several.labels)} labels; give a table whose column label holds one a picture"
-        )
-    _ = index.coarse_of  # DataError now, not when all is learned
-
-
-def make_network(recipe: Recipe, n_classes: int, pictures: int = 0) -> tuple[Network, Preprocess]:
-    """The network and how pictures, of sides of `pictures` pixels where that is known, become its input."""
+def make_network(
+    recipe: Recipe, learner: Learner, aspect: float = 1.0, pictures: int = 0
+) -> tuple[BaseNetwork, Preprocess]:
+    """The untrained network, and how pictures, of sides of `pictures` pixels where that is known, become its input: of
+    the backbone's size, in a shape of this ratio of width to height."""
     _check_memory(recipe.picture.size)
     torch.manual_seed(recipe.seed)
     backbone = create_backbone(recipe.model.backbone, recipe.model.weights, recipe.picture.size, pictures)
-    network = Network(backbone, n_classes).eval().requires_grad_(False)
-    size = (backbone.size, backbone.size)
-    return network, Preprocess(size, recipe.picture.fit, recipe.picture.resample)
+    network = learner.network(backbone).eval().requires_grad_(False)
+    size_wh = (backbone.size, backbone.size)
+    if aspect != 1:
+        width, height = (max(1, round(backbone.size * f / SIDE_STEP)) for f in (aspect**0.5, aspect**-0.5))
+        size_wh = SIDE_STEP * width, SIDE_STEP * height
+    picture = recipe.picture
+    return network, Preprocess(size_wh, picture.fit, picture.resample, picture.tile)
+
+
+def aspect_of(samples: Sequence[Sample], recipe: Recipe) -> float:
+    """The ratio of width to height that an input should have: where pictures are padded, that of most of them, so that
+    little of it is grey."""
+    if recipe.task not in LOCATED or recipe.picture.fit != "pad" or recipe.picture.tile:
+        return 1.0
+    ratios = []
+    for sample in samples[:: max(1, len(samples) // MEASURED)]:
+        with contextlib.suppress(PictureError):  # reported where it is used for training
+            width, height = read_frame(sample.path).size_wh
+            ratios.append(width / height)
+    return min(WIDEST, max(1 / WIDEST, statistics.median(ratios))) if ratios else 1.0
 
 
 def _check_memory(size: int) -> None:
@@ -197,24 +220,40 @@ def hold_run(run: Path) -> Iterator[None]:
 def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun: float) -> Journal:
     """Write down what the run is, and open its journal. UsageError when it was begun with other data."""
     _check_same_split(run, _split_text(index))
-    write_text(run / "recipe.json", _recipe_text(recipe))
-    for left in run.glob(f".*{PARTIAL}*"):  # of a run that was killed while it wrote
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    write_text(run / "recipe.json", recipe_text(recipe))
+    clear_partial(run)
     write_text(run / "split.csv", _split_text(index))
     journal = Journal(run / "log.jsonl", progress, begun, open_trackers(recipe.log, run, flat(recipe)))
     journal.write("begin", recipe=recipe.to_json(), splits=dict(index.splits), skipped=len(index.skipped))
-    for skip in index.skipped[:MOST_SAID]:
-        journal.say(f"left out {skip.name}: {skip.reason}")
-    if len(index.skipped) > MOST_SAID:
-        journal.say(f"left out {len(index.skipped) - MOST_SAID:,} more; the report lists all")
+    say_skipped(journal, index.skipped)
+    if index.notes:
+        journal.write("annotations", notes=[[note.name, note.text] for note in index.notes])
+    for note in index.notes[:MOST_SAID]:
+        journal.say(f"{note.name}: {note.text}")
+    if len(index.notes) > MOST_SAID:
+        journal.say(f"{len(index.notes) - MOST_SAID:,} more notes on annotations; log.jsonl has them")
     return journal
+
+
+def clear_partial(run: Path) -> None:
+    """Remove what a run that was killed while it wrote has left."""
+    for left in run.glob(f".*{PARTIAL}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def say_skipped(journal: Journal, skipped: Sequence[Skipped]) -> None:
+    """The first of what was left out, and how many more."""
+    for skip in skipped[:MOST_SAID]:
+        journal.say(f"left out {skip.name}: {skip.reason}")
+    if len(skipped) > MOST_SAID:
+        journal.say(f"left out {len(skipped) - MOST_SAID:,} more; the report lists all")
 
 
 def _split_text(index: Index) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(("path", "label", "split"))
-    table.writerows((s.name, s.label, s.split) for s in index.samples)
+    table.writerow(("path", index.kind, "split"))
+    table.writerows((s.name, s.truth, s.split) for s in index.samples)
     return out.getvalue()
 
 

@@ -38,7 +38,7 @@ class Journal:
             {"event": event, "seconds": round(time.monotonic() - self.begun, 3), **facts}, ensure_ascii=False
         )
         try:
-            with self.path.open("a", encoding="utf-8") as out:
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as out:
                 out.write(line + "\n")
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}; free some room there") from error

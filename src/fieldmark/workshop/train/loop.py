@@ -31,8 +31,10 @@ NOISE = 0.5  # standard errors of the validation score that are no difference
 class Lesson(Protocol):
     """What the loop teaches: made by a stage and a task."""
 
-    module: nn.Module
     check_every: int  # steps between two looks at validation
+
+    @property
+    def module(self) -> nn.Module: ...
 
     def batch(self, number: int, done: float) -> Any:
         """Batch `number`, with so much of the schedule (0..1) done; the same whenever it is asked for."""

@@ -21,6 +21,7 @@ FEWEST_EPOCHS = 1.0
 FEWEST_PICTURES = 20_000  # seen by a stage, where that is less than an epoch
 WANTED_EPOCHS = 5.0  # before a cut nearer to the picture is worth its price
 LARGEST_TAIL = 0.6  # of the whole network's work: beyond, little is saved by cutting
+LARGEST_OF_ALL = 0.9  # where no cut leaves less; that no picture is read again is saved as well
 MOST_VIEWS = 32
 MOST_PLANNED_VIEWS, MOST_STEPS = 64, 10**9
 EPOCHS_A_VIEW = 2.0
@@ -201,8 +202,11 @@ def _enough(epochs: float, counts: Counts) -> bool:
 
 
 def _worth_cutting(costs: Costs, counts: Counts) -> list[str]:
-    """The places where cutting saves work, those whose rows can be kept before the others."""
+    """The places where cutting saves work, those whose rows can be kept before the others; where a network leaves most
+    of its work to the tail wherever it is cut, all but the first, or the last of those."""
     names = [name for name, work in costs.work_after.items() if 0 < work <= LARGEST_TAIL]
+    names = names or [name for name, work in costs.work_after.items() if 0 < work <= LARGEST_OF_ALL]
+    names = names or list(costs.work_after)[-1:]
     return [name for name in names if _fitting_views(costs, name, counts)] or names
 
 

@@ -1,5 +1,6 @@
 """Makes the plan of a run from its budget and from speeds measured in the first seconds, and revises it."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from fieldmark.errors import UsageError
 from fieldmark.field.explain.faithfulness import FRAMES
 from fieldmark.field.runtime import Engine, stream
 from fieldmark.pictures import load
+from fieldmark.workshop.models import Network
 from fieldmark.workshop.models.cut import PICTURES, Cuttable
 from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train import probe
@@ -112,21 +114,21 @@ class Planner:
         paths = [s.path for s in usable.samples[::every]]
         for some in (paths[:WARM_PICTURES], paths[WARM_PICTURES:] or paths):
             began = time.monotonic()
-            for _ in stream(engine, some, lambda path: load(path, self.job.preprocess), ("embedding",)):
+            for _ in stream(engine, some, lambda path: load(path, self.job.preprocess), self.job.network.outputs[:1]):
                 pass
             took = (time.monotonic() - began) / len(some)
         return max(1e-5, took)
 
     def _costs(self, engine_cost: float, cuttable: Cuttable | None, bf16: bool) -> Costs:
         if cuttable is not None and cuttable.names and self.job.device.type == "cpu":
-            return profile(cuttable, self.job.network.backbone.size, engine_cost, bf16)
+            return profile(cuttable, self.job.preprocess.size_wh, engine_cost, bf16, self.job.network)
         whole = GUESSED_GPU_COST if self.job.device.type == "cuda" else 3 * engine_cost
         return Costs(engine_cost, whole)
 
     def _area(self) -> float:
         """Of augmented views on average, as a share of the plain picture's."""
-        sides = [self.job.preprocess_at(done).size_wh[0] for done in (0.0, 0.5, 1.0)]
-        return sum(side**2 for side in sides) / len(sides) / self.job.preprocess.size_wh[0] ** 2
+        areas = [math.prod(self.job.preprocess_at(done).size_wh) for done in (0.0, 0.5, 1.0)]
+        return sum(areas) / len(areas) / math.prod(self.job.preprocess.size_wh)
 
     def _probe_views(self) -> int:
         return probe.number_of_views(self.job.recipe, self.counts.train) if self.job.recipe.probe.on else 0
@@ -146,7 +148,8 @@ class Planner:
 
     def maps_checked(self) -> int:
         """On how many pictures the report measures what the maps are worth."""
-        return MAPS_CHECKED if self.job.budget_s is None or self.job.budget_s >= MAPS_FROM_S else 0
+        there = isinstance(self.job.network, Network)
+        return MAPS_CHECKED if there and (self.job.budget_s is None or self.job.budget_s >= MAPS_FROM_S) else 0
 
     def kept_cut(self) -> str | None:
         """The cut whose rows are to be kept while the linear stage sees the pictures."""

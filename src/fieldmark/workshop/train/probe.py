@@ -17,10 +17,17 @@ from fieldmark.errors import DataError, PictureError
 from fieldmark.field.runtime import Engine, cores
 from fieldmark.pictures import load
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.learn import discriminant
-from fieldmark.workshop.learn.classify import Classify
-from fieldmark.workshop.learn.discriminant import Choice, LinearHead, Sums
-from fieldmark.workshop.models import Network
+from fieldmark.workshop.learn import OnLogits
+from fieldmark.workshop.learn.linear import (
+    Choice,
+    LinearHead,
+    Sums,
+    cross_validate,
+    linear_head,
+    signed_power,
+    total,
+)
+from fieldmark.workshop.models import BaseNetwork, Network
 from fieldmark.workshop.recipe import Recipe
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.cache import Digest, FeatureCache, digests, fill
@@ -68,13 +75,13 @@ class Fitted:
 
     def facts(self) -> dict[str, Any]:
         return {
-            "kind": "linear discriminant",
+            "kind": "linear",
             "views": self.views,
             "power": self.choice.power,
             "shrinkage": self.choice.shrinkage,
             "validation": self.val,
             "cross_validated": {
-                "accuracy": self.choice.accuracy,
+                "score": self.choice.judged.score,
                 "table": [list(row) for row in self.choice.table],
             },
         }
@@ -87,7 +94,7 @@ def number_of_views(recipe: Recipe, n_train: int) -> int:
 
 def fit(
     usable: Usable,
-    classes: tuple[str, ...],
+    learner: OnLogits,
     network: Network,
     look: Look,
     recipe: Recipe,
@@ -95,8 +102,8 @@ def fit(
     views: int,
     rows_at: str | None = None,
 ) -> Fitted:
-    """Fit the head on `views` of the training samples; strength, power and temperature by cross-validation on all given
-    (train and val). `look` says by which engine, and how, a view is seen. Pictures that cannot be used are left out;
+    """Fit the head on `views` of the training samples; strength and power by cross-validation on all given (train and
+    val). `look` says by which engine, and how, a view is seen. Pictures that cannot be used are left out;
     DataError when a class loses its last training picture.
 
     `rows_at` names a cut whose rows, the engine's output "rows", are kept as well.
@@ -120,9 +127,9 @@ def fit(
             if number == augment.PLAIN and len(cache) > before:
                 engine_cost = (time.monotonic() - began) / (len(cache) - before)
         caches.append(cache)
-    check_classes_left(usable, classes)
+    check_classes_left(usable, learner.classes)
     with journal.step("linear head"):
-        heads = _fit_head(usable.samples, usable.keys, classes, caches, recipe)
+        heads = _fit_head(usable.samples, usable.keys, learner, caches, recipe)
     return Fitted(*heads, views, tuple(rows), engine_cost)
 
 
@@ -137,7 +144,7 @@ def view_cache(extractor: str, recipe: Recipe, number: int, rows_at: str | None 
     return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 
 
-def weights_digest(network: Network) -> str:
+def weights_digest(network: BaseNetwork) -> str:
     """The SHA-256 of the backbone's weights."""
     from hashlib import sha256
 
@@ -147,7 +154,7 @@ def weights_digest(network: Network) -> str:
     return digest.hexdigest()
 
 
-def extractor_key(network: Network, engine: Engine, preprocess: Preprocess, weights: str = "") -> str:
+def extractor_key(network: BaseNetwork, engine: Engine, preprocess: Preprocess, weights: str = "") -> str:
     """What the features of a picture depend on, but for the picture and its view; `weights` is their digest where it
     is known already."""
     facts = {
@@ -201,8 +208,10 @@ def undecodable(usable: Usable, journal: Journal) -> dict[Digest, str]:
 
 
 def check_classes_left(usable: Usable, classes: tuple[str, ...]) -> None:
-    """DataError when a class has lost all its training pictures."""
-    lost = sorted(set(classes) - {s.label for s in usable.samples if s.split == "train"})
+    """DataError when a class has lost all its training pictures, or a number has."""
+    train = [s for s in usable.samples if s.split == "train"]
+    labels = {label for s in train for label in s.labels}
+    lost = sorted(set(classes) - labels) if labels or not train else []
     if lost:
         reason = next((s.reason for s in usable.skipped), "")
         raise DataError(
@@ -220,9 +229,10 @@ def fold_numbers(samples: Sequence[Sample], keys: Sequence[Digest], folds: int, 
         sample = samples[i]
         unit = sample.group if sample.group is not None else keys[i].hex()
         if unit not in fold_of:
-            start = count.setdefault(sample.label, int(rng.integers(folds)))
+            label = sample.labels[0] if sample.labels else ""
+            start = count.setdefault(label, int(rng.integers(folds)))
             fold_of[unit] = start % folds
-            count[sample.label] += 1
+            count[label] += 1
         chosen[i] = fold_of[unit]
     return chosen
 
@@ -230,27 +240,26 @@ def fold_numbers(samples: Sequence[Sample], keys: Sequence[Digest], folds: int, 
 def _fit_head(
     samples: Sequence[Sample],
     keys: Sequence[Digest],
-    classes: tuple[str, ...],
+    learner: OnLogits,
     caches: Sequence[FeatureCache],
     recipe: Recipe,
 ) -> tuple[LinearHead, Choice, dict[str, float] | None]:
-    task = Classify(classes)
-    y = task.targets(samples)
+    y = learner.targets(samples)
     train = np.array([s.split == "train" for s in samples])
     folds = fold_numbers(samples, keys, recipe.probe.folds, recipe.seed)
     n_features = caches[0].rows(keys[:1]).shape[1]
 
     def sums_of(chosen: NDArray[np.bool_], power: float) -> Sums:
-        sums = Sums.zeros(len(classes), n_features)
+        sums = learner.sums(n_features)
         places = np.flatnonzero(chosen).tolist()
         for cache in caches:
             for start in range(0, len(places), CHUNK_ROWS):
                 part = places[start : start + CHUNK_ROWS]
-                rows = discriminant.signed_power(cache.rows([keys[i] for i in part]), power)
-                sums.add(torch.from_numpy(rows), torch.from_numpy(y[part]))
+                rows = signed_power(cache.rows([keys[i] for i in part]), power)
+                sums.add(torch.from_numpy(rows), learner.rows(y[part]))
         return sums
 
-    def held_out(fold: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    def held_out(fold: int) -> tuple[NDArray[np.float16], NDArray[Any]]:
         places = np.flatnonzero(folds == fold).tolist()
         return caches[0].rows([keys[i] for i in places]), y[places]
 
@@ -261,11 +270,10 @@ def _fit_head(
     }
     both = {power: [a + b for a, b in pairs] for power, pairs in parts.items()}
     used = np.unique(folds)
-    choice = discriminant.cross_validate(both, lambda f: held_out(int(used[f])), recipe.probe.shrinkage)
+    choice = cross_validate(both, lambda f: held_out(int(used[f])), recipe.probe.shrinkage, learner.judge)
 
-    train_sums = [a for a, _ in parts[choice.power]]
-    head = discriminant.linear_head(sum(train_sums[1:], train_sums[0]), choice.power, choice.shrinkage)
+    head = linear_head(total([a for a, _ in parts[choice.power]]), choice)
     val = np.flatnonzero(~train)
     logits = head.logits(caches[0].rows([keys[i] for i in val.tolist()])) if len(val) else None
-    scored = None if logits is None else task.score(logits, y[val])
+    scored = None if logits is None else learner.score(logits, y[val])
     return head, choice, scored

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,10 +29,12 @@ PLAIN_BATCH = augment.PLAIN - 1
 
 
 class Order:
-    """Which of `n` pictures make up batch `number`: every one once an epoch, in an order of the seed's."""
+    """Which of `n` pictures make up batch `number`: every one once an epoch, in an order of the seed's, or drawn by
+    `weights` [n]."""
 
-    def __init__(self, n: int, batch: int, seed: int) -> None:
+    def __init__(self, n: int, batch: int, seed: int, weights: NDArray[np.float64] | None = None) -> None:
         self.n, self.batch, self.seed = n, batch, seed
+        self.shares = None if weights is None else weights / weights.sum()
         self._epochs: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
 
     def places(self, number: int) -> NDArray[np.int64]:
@@ -43,7 +45,9 @@ class Order:
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:
-            self._epochs[epoch] = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.n)
+            rng = np.random.default_rng([self.seed, ORDER, epoch])
+            drawn = rng.permutation(self.n) if self.shares is None else rng.choice(self.n, self.n, p=self.shares)
+            self._epochs[epoch] = drawn
             if len(self._epochs) > 4:
                 self._epochs.popitem(last=False)
         return self._epochs[epoch]
@@ -55,16 +59,25 @@ class Follow(Protocol):
     def places(self, number: int) -> NDArray[np.int64]: ...
 
 
+class Shown(NamedTuple):
+    """Rows [N, ...] of views of pictures, the places of these, the numbers of the views, and how they were made."""
+
+    rows: Tensor
+    places: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    preprocess: Preprocess
+
+
 class Source(Protocol):
     """Batches of rows for training, and plain rows for validation."""
 
-    def batch(self, number: int, places: NDArray[np.int64], done: float) -> tuple[Tensor, NDArray[np.int64]]:
-        """Rows of the pictures at `places` for batch `number`, with so much of the training (0..1) done, and the places
-        that could be used."""
+    def batch(self, number: int, places: NDArray[np.int64], done: float) -> Shown:
+        """Views of those of the pictures at `places` that can be used, for batch `number`, with so much of the training
+        (0..1) done."""
         ...
 
-    def plain(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        """Rows of the pictures as they are at prediction, and the places that could be used."""
+    def plain(self, places: NDArray[np.int64]) -> Shown:
+        """Those of the pictures that can be used as they are at prediction."""
         ...
 
 
@@ -78,27 +91,30 @@ class KeptRows:
     def __init__(
         self,
         caches: Sequence[FeatureCache],
-        sides: Sequence[int],
+        preprocesses: Sequence[Preprocess],
         keys: Sequence[Digest],
         seed: int,
         dtype: torch.dtype,
     ) -> None:
         self.caches, self.keys, self.seed, self.dtype = tuple(caches), tuple(keys), seed, dtype
-        groups: dict[int, list[FeatureCache]] = {}
-        for cache, side in zip(caches[1:], sides[1:], strict=True):
-            groups.setdefault(side, []).append(cache)
-        if not groups or sides[0] in groups:
-            groups.setdefault(sides[0], []).insert(0, caches[0])
-        self.groups = tuple(groups.values())
+        self.preprocesses = tuple(preprocesses)
+        groups: dict[Preprocess, list[int]] = {}
+        for number, preprocess in enumerate(preprocesses[1:], start=1):
+            groups.setdefault(preprocess, []).append(number)
+        if not groups or preprocesses[0] in groups:
+            groups.setdefault(preprocesses[0], []).insert(0, augment.PLAIN)
+        self.groups = tuple(tuple(numbers) for numbers in groups.values())
 
-    def batch(self, number: int, places: NDArray[np.int64], done: float) -> tuple[Tensor, NDArray[np.int64]]:
+    def batch(self, number: int, places: NDArray[np.int64], done: float) -> Shown:
         group = self.groups[min(int(done * len(self.groups)), len(self.groups) - 1)]
-        views = np.random.default_rng([self.seed, VIEW, number]).integers(0, len(group), len(places))
-        rows = [group[v].row(self.keys[i]) for v, i in zip(views, places, strict=True)]
-        return self._tensor(np.stack(rows)), places
+        drawn = np.random.default_rng([self.seed, VIEW, number]).integers(0, len(group), len(places))
+        views = np.array(group, np.int64)[drawn]
+        rows = [self.caches[v].row(self.keys[i]) for v, i in zip(views, places, strict=True)]
+        return Shown(self._tensor(np.stack(rows)), places, views, self.preprocesses[group[0]])
 
-    def plain(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        return self._tensor(self.caches[0].rows([self.keys[i] for i in places])), places
+    def plain(self, places: NDArray[np.int64]) -> Shown:
+        rows = self._tensor(self.caches[0].rows([self.keys[i] for i in places]))
+        return Shown(rows, places, np.zeros(len(places), np.int64), self.preprocesses[0])
 
     def _tensor(self, rows: NDArray[np.float16]) -> Tensor:
         return torch.from_numpy(rows).to(self.dtype)
@@ -108,7 +124,7 @@ class FreshRows:
     """Rows of a frozen prefix for pictures that are read as they are needed: nothing is kept, nothing repeats."""
 
     def __init__(
-        self, pictures: "Pictures", engine_for: Callable[[int], Engine], output: str, dtype: torch.dtype
+        self, pictures: "Pictures", engine_for: Callable[[tuple[int, int]], Engine], output: str, dtype: torch.dtype
     ) -> None:
         self.pictures, self.engine_for, self.output, self.dtype = pictures, engine_for, output, dtype
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="fieldmark")
@@ -122,22 +138,24 @@ class FreshRows:
         """Read pictures ahead in this order."""
         self.pictures.follow(order)
 
-    def batch(self, number: int, places: NDArray[np.int64], done: float) -> tuple[Tensor, NDArray[np.int64]]:
-        return self._rows(*self.pictures.batch(number, places, done))
+    def batch(self, number: int, places: NDArray[np.int64], done: float) -> Shown:
+        return self._rows(self.pictures.batch(number, places, done))
 
-    def plain(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        return self._rows(*self.pictures.plain(places))
+    def plain(self, places: NDArray[np.int64]) -> Shown:
+        return self._rows(self.pictures.plain(places))
 
-    def _rows(self, pictures: Tensor, used: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        engine = self.engine_for(pictures.shape[1])
-        parts = [p.numpy() for p in torch.split(pictures, engine.micro_batch)] if len(used) else []
+    def _rows(self, shown: Shown) -> Shown:
+        engine = self.engine_for(shown.preprocess.size_wh)
+        parts = [p.numpy() for p in torch.split(shown.rows, engine.micro_batch)] if len(shown.places) else []
         found = list(self._pool.map(lambda part: engine.run(part, (self.output,))[self.output], parts))
-        return torch.from_numpy(np.concatenate(found)).to(self.dtype) if found else torch.zeros(0), used
+        rows = torch.from_numpy(np.concatenate(found)).to(self.dtype) if found else torch.zeros(0)
+        return shown._replace(rows=rows)
 
 
 @dataclass(frozen=True)
 class _Wanted:
     preprocess: Preprocess
+    number: int
     places: NDArray[np.int64]
     pictures: tuple["Future[Picture | None]", ...]
 
@@ -169,7 +187,7 @@ class Pictures:
         self._order = order
         return self
 
-    def batch(self, number: int, places: NDArray[np.int64], done: float) -> tuple[Tensor, NDArray[np.int64]]:
+    def batch(self, number: int, places: NDArray[np.int64], done: float) -> Shown:
         preprocess = self.preprocess_at(done)
         wanted = self._coming.pop(number, None)
         if wanted is None or wanted.preprocess != preprocess:
@@ -181,24 +199,24 @@ class Pictures:
                     self._coming[n] = self._start(n, self._order.places(n), preprocess)
         return self._gather(wanted)
 
-    def plain(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
+    def plain(self, places: NDArray[np.int64]) -> Shown:
         return self._gather(self._start(PLAIN_BATCH, places, self.plain_preprocess))
 
     def _start(self, number: int, places: NDArray[np.int64], preprocess: Preprocess) -> _Wanted:
-        loading = tuple(self._pool.submit(self._load, int(i), number, preprocess) for i in places)
-        return _Wanted(preprocess, places, loading)
+        loading = tuple(self._pool.submit(self._load, int(i), number + 1, preprocess) for i in places)
+        return _Wanted(preprocess, number + 1, places, loading)
 
     def _load(self, place: int, number: int, preprocess: Preprocess) -> Picture | None:
         try:
             data = read_bytes(self.paths[place])
-            return augment.view(data, self.keys[place], number + 1, self.seed, preprocess, self.recipe)
+            return augment.view(data, self.keys[place], number, self.seed, preprocess, self.recipe)
         except PictureError as error:
             self.errors[place] = str(error)
             return None
 
-    def _gather(self, wanted: _Wanted) -> tuple[Tensor, NDArray[np.int64]]:
+    def _gather(self, wanted: _Wanted) -> Shown:
         loaded = [f.result() for f in wanted.pictures]
         used = np.array([i for i, p in zip(wanted.places, loaded, strict=True) if p is not None], np.int64)
         width, height = wanted.preprocess.size_wh
         stack = np.array([p for p in loaded if p is not None], np.uint8).reshape(-1, height, width, 3)
-        return torch.from_numpy(stack), used
+        return Shown(torch.from_numpy(stack), used, np.full(len(used), wanted.number), wanted.preprocess)

@@ -27,6 +27,7 @@ from fieldmark.workshop.train.cache import Digest, same_bytes
 from fieldmark.workshop.train.journal import Journal
 from fieldmark.workshop.train.optim import OPTIMISERS, automatic_rate
 from fieldmark.workshop.train.probe import Usable
+from fieldmark.workshop.train.rows import Shown
 
 MOST_BYTES = 1_000_000_000
 LOOKED_AT = 32  # pictures whose size is looked at
@@ -136,24 +137,31 @@ class SmallPictures:
     """Batches of kept pictures: random crops of them, mirrored, for training, and plain ones for validation."""
 
     def __init__(
-        self, kept: Kept, keys: Sequence[Digest], side: int, recipe: AugmentRecipe, seed: int, device: torch.device
+        self,
+        kept: Kept,
+        keys: Sequence[Digest],
+        preprocess: Preprocess,
+        recipe: AugmentRecipe,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.train, self.plain_ = (torch.from_numpy(part).to(device) for part in (kept.train, kept.plain))
         self.train_rows, self.plain_rows = (
             np.array([rows.get(key, -1) for key in keys], np.int64) for rows in (kept.train_rows, kept.plain_rows)
         )
-        self.side, self.recipe, self.seed, self.device = side, recipe, seed, device
+        self.preprocess, self.recipe, self.seed, self.device = preprocess, recipe, seed, device
 
-    def batch(self, number: int, places: NDArray[np.int64], done: float) -> tuple[Tensor, NDArray[np.int64]]:
+    def batch(self, number: int, places: NDArray[np.int64], done: float) -> Shown:
         rng = np.random.default_rng([self.seed, VIEWS, number])
         chosen = _chosen(self.train, self.train_rows[places])
-        recipe = self.recipe
-        if self.train.shape[1] == self.side and recipe.crop == 1 and not (recipe.flip or recipe.flip_vertical):
-            return chosen, places
-        return _views(chosen, _windows(len(places), recipe, rng), self.side), places
+        recipe, side = self.recipe, self.preprocess.size_wh[0]
+        if self.train.shape[1] != side or recipe.crop != 1 or recipe.flip or recipe.flip_vertical:
+            chosen = _views(chosen, _windows(len(places), recipe, rng), side)
+        return Shown(chosen, places, np.full(len(places), number + 1), self.preprocess)
 
-    def plain(self, places: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        return _chosen(self.plain_, self.plain_rows[places]), places
+    def plain(self, places: NDArray[np.int64]) -> Shown:
+        rows = _chosen(self.plain_, self.plain_rows[places])
+        return Shown(rows, places, np.zeros(len(places), np.int64), self.preprocess)
 
 
 def _chosen(kept: Tensor, rows: NDArray[np.int64]) -> Tensor:

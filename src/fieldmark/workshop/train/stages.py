@@ -7,18 +7,16 @@ from typing import Any
 
 import torch
 
-from fieldmark.data.index import Skipped
+from fieldmark.data.index import Skipped, fingerprint
 from fieldmark.errors import UsageError
-from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.field.runtime import Engine, compile_engine
 from fieldmark.files import sha256
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export import export_onnx, set_weights
-from fieldmark.workshop.learn.classify import Classify
-from fieldmark.workshop.learn.discriminant import LinearHead
-from fieldmark.workshop.models.attention import make_pooling
+from fieldmark.workshop.learn import OnLogits
+from fieldmark.workshop.learn.linear import LinearHead
+from fieldmark.workshop.models import Network
 from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
-from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.train import augment, probe, small
 from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
 from fieldmark.workshop.train.device import TorchEngine, computes_bf16, keep_freed_memory
@@ -36,17 +34,19 @@ ROWS = "rows"
 @dataclass(frozen=True)
 class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
-    ONNX, where later stages changed it; `maps_checked`, on how many pictures the report checks the maps."""
+    ONNX, where later stages changed it; `settled` and `settled_before`, what held-out pictures decided;
+    `maps_checked`, on how many pictures the report checks the maps."""
 
     samples: tuple[Sample, ...]
     digests: tuple[Digest, ...]
     skipped: tuple[Skipped, ...]
     onnx: bytes
-    temperature: float
+    settled: dict[str, Any]
     head: dict[str, Any]
     views: int
     maps_checked: int
     before: bytes | None
+    settled_before: dict[str, Any]
     fits: tuple[tuple[StagePlan, Progress], ...]
 
 
@@ -58,12 +58,12 @@ class Stages:
         self.bf16 = {"auto": computes_bf16(job.device), "bf16": True, "f32": False}[job.recipe.tune.compute]
         self.cuttable = trace(job.network) if job.recipe.tune.stages else None
         self.usable = probe.readable([s for s in job.index.samples if s.split != "test"], job.journal)
-        self.identity = sha256(repr([job.recipe, self.usable.keys]).encode())
-        self.caches: dict[str, list[tuple[FeatureCache, int]]] = {}  # rows by cut, one a view, with its side
-        self.engines: dict[tuple[str, int], Engine] = {}  # by cut and side
+        self.identity = sha256(repr([job.recipe, self.usable.keys, fingerprint(self.usable.samples)]).encode())
+        self.caches: dict[str, list[tuple[FeatureCache, Preprocess]]] = {}  # rows by cut, one a view, and how
+        self.engines: dict[tuple[str, tuple[int, int]], Engine] = {}  # by cut and size
         self.fitted: probe.Fitted | None = None
         self.kept: small.Kept | None = None
-        self.onnx, self.temperature = b"", 1.0
+        self.onnx, self.settled = b"", dict[str, Any]()
 
     def run(self) -> Learned:
         """All of them; the network ends with the best weights by validation."""
@@ -73,7 +73,7 @@ class Stages:
         with job.journal.step("network to ONNX"):
             self.onnx = export_onnx(self.network, job.preprocess.size_wh)
             try:
-                engine = self._engine(self.network, OUTPUTS, self.onnx)
+                engine = self._engine(self.network, self.network.outputs, self.onnx)
             except RuntimeError as error:
                 name, size = self.network.backbone.name, self.network.backbone.size
                 raise UsageError(
@@ -87,18 +87,20 @@ class Stages:
         if self.recipe.probe.on:
             self._probe(engine)
             self.planner.revise(self.fitted.engine_cost if self.fitted else None)
-        before, fits = self.onnx, self._later_stages()
+        before, settled_before = self.onnx, self.settled
+        fits = self._later_stages()
         kept = self.onnx is not before
         return Learned(
             tuple(self.usable.samples),
             tuple(self.usable.keys),
             tuple(self.usable.skipped),
             self.onnx,
-            self.temperature,
-            self.fitted.facts() if self.fitted else {"kind": "linear"},
+            self.settled,
+            self.fitted.facts() if self.fitted else self.network.describe(),
             self.fitted.views if self.fitted else MOST_VIEWS,
             self.planner.maps_checked(),
             before if kept and self.fitted else None,
+            settled_before,
             fits,
         )
 
@@ -106,7 +108,8 @@ class Stages:
         """Decode every picture, and keep small ones: no linear stage finds those that cannot be used. A network with
         random weights normalises by the pictures that it learns from."""
         job = self.job
-        self.kept = small.keep(self.usable, job.preprocess, self.recipe.augment, job.journal)
+        if not job.learner.located:
+            self.kept = small.keep(self.usable, job.preprocess, self.recipe.augment, job.journal)
         errors = self.kept.errors if self.kept is not None else probe.undecodable(self.usable, job.journal)
         self.usable.leave_out(errors, job.journal)
         probe.check_classes_left(self.usable, job.classes)
@@ -118,17 +121,20 @@ class Stages:
         stages = self.planner.plan.stages
         if not stages:
             return ()
-        pooling, untouched = self.network.attention, {k: v.clone() for k, v in self.network.state_dict().items()}
-        before = self.temperature
-        self._new_head()
+        network = self.network
+        pooling = network.attention if isinstance(network, Network) else None
+        untouched, before = {k: v.clone() for k, v in network.state_dict().items()}, self.settled
+        network.renew(self.recipe)
         fits = tuple((stage, self._fit(stage)) for stage in stages)
+        network.settle()
         if self._better(fits[-1][1]):
             with self.job.journal.step("network to ONNX again"):
-                self.onnx = export_onnx(self.network, self.job.preprocess.size_wh)
+                self.onnx = export_onnx(network, self.job.preprocess.size_wh)
         else:
-            self.network.set_pooling(pooling)
-            self.network.load_state_dict(untouched)
-            self.temperature = before
+            if isinstance(network, Network) and pooling is not None:
+                network.set_pooling(pooling)
+            network.load_state_dict(untouched)
+            self.settled = before
             self.job.journal.say("fine-tuning did not beat the linear head on validation: the linear head is kept")
         return fits
 
@@ -139,55 +145,56 @@ class Stages:
             return TorchEngine(part, outputs, self.job.device)
         return compile_engine(onnx, self.recipe.bundle.precision)
 
-    def _engine_at(self, name: str, side: int, part: torch.nn.Module, outputs: Sequence[str]) -> Engine:
-        """The engine of a part of the network, called `name`, for pictures of this side; made once."""
-        if (name, side) not in self.engines:
-            with self.job.journal.step(f"network {name} to ONNX at {side} px"):
-                onnx = export_onnx(self.network, (side, side), part=part, outputs=outputs)
-                self.engines[name, side] = self._engine(part, outputs, onnx)
-        return self.engines[name, side]
+    def _engine_at(self, name: str, size_wh: tuple[int, int], part: torch.nn.Module, outputs: Sequence[str]) -> Engine:
+        """The engine of a part of the network, called `name`, for pictures of this size; made once."""
+        if (name, size_wh) not in self.engines:
+            with self.job.journal.step(f"network {name} to ONNX at {size_wh[0]} x {size_wh[1]}"):
+                onnx = export_onnx(self.network, size_wh, part=part, outputs=outputs)
+                self.engines[name, size_wh] = self._engine(part, outputs, onnx)
+        return self.engines[name, size_wh]
 
     def _probe(self, engine: Engine) -> None:
         """Fit the linear head and put it into the network and its ONNX form; keep the rows at the tail's cut."""
         job, cut, plan = self.job, self.planner.kept_cut(), self.planner.plan
-        part: torch.nn.Module = self.network
-        name, outputs = "", list(OUTPUTS)
+        network, learner = self.network, job.learner
+        assert isinstance(network, Network)
+        assert isinstance(learner, OnLogits)
+        part: torch.nn.Module = network
+        name, outputs = "", list(network.outputs)
         if cut is not None and self.cuttable is not None:
-            part = Whole(*split(self.network, self.cuttable, cut)).eval()
-            name, outputs = f"with {cut}", [*OUTPUTS, ROWS]
+            part = Whole(*split(network, self.cuttable, cut)).eval()
+            name, outputs = f"with {cut}", [*network.outputs, ROWS]
         else:
-            self.engines[name, job.preprocess.size_wh[0]] = engine
+            self.engines[name, job.preprocess.size_wh] = engine
         views = max([plan.probe_views, *(s.views for s in plan.stages)])
 
         def look(number: int) -> tuple[Engine, Preprocess]:
             preprocess = job.preprocess_of(number, views)
-            return self._engine_at(name, preprocess.size_wh[0], part, outputs), preprocess
+            return self._engine_at(name, preprocess.size_wh, part, outputs), preprocess
 
-        self.fitted = probe.fit(
-            self.usable, job.classes, self.network, look, self.recipe, job.journal, plan.probe_views, cut
-        )
+        self.fitted = probe.fit(self.usable, learner, network, look, self.recipe, job.journal, plan.probe_views, cut)
         if cut is not None:
-            sides = [job.preprocess_of(number, views).size_wh[0] for number in range(plan.probe_views)]
-            self.caches[cut] = list(zip(self.fitted.rows, sides, strict=True))
-        self.temperature = self.fitted.choice.temperature
+            made = [job.preprocess_of(number, views) for number in range(plan.probe_views)]
+            self.caches[cut] = list(zip(self.fitted.rows, made, strict=True))
+        self.settled = job.learner.settle(self.fitted.choice.logits, self.fitted.choice.targets)
         job.journal.write("head", **self.fitted.facts())
-        self._put_head(self.fitted.head)
-        state = self.network.state_dict()
+        _put_head(network, self.fitted.head)
+        state = network.state_dict()
         names = ("head.weight", "head.bias", "power.exponent")
         self.onnx = set_weights(self.onnx, {name: state[name].numpy() for name in names})
 
     # -- the later stages --
 
     def _fit(self, stage: StagePlan) -> Progress:
-        """Train one stage; the network keeps its best weights, `temperature` is theirs."""
+        """Train one stage; the network keeps its best weights, `settled` is theirs."""
         assert self.cuttable is not None
         job, recipe, tune = self.job, self.recipe, self.planner.tune
         keep_freed_memory()
         prefix, tail = split(self.network, self.cuttable, stage.cut)
         source = self._source(stage, prefix)
-        task = Classify(job.classes, recipe.regularise, job.index.coarse_of)
         with learning(tail, recipe, job.device):
-            lesson = TailLesson(tail, source, self.usable.samples, task, recipe, job.device, self.bf16)
+            samples, keys = self.usable.samples, self.usable.keys
+            lesson = TailLesson(tail, source, samples, keys, job.learner, recipe, job.device, self.bf16)
             if isinstance(source, Pictures | FreshRows):
                 source.follow(lesson)
             optimiser = make_optimiser(tail.learning(), tail.head(), recipe.optim, tune.batch)
@@ -204,44 +211,25 @@ class Stages:
                 identity=f"{self.identity} {stage.cut}",
             )
             found = fit.run()
-            self.temperature = self._temperature(lesson)
+            self.settled = job.learner.settle(*lesson.seen(lesson.val))
         if isinstance(source, Pictures | FreshRows):  # those that broke while it learned
             self.usable.leave_out({self.usable.keys[place]: why for place, why in source.errors.items()}, job.journal)
         job.journal.write("stage", name=stage.name, **vars(found))
         return found
-
-    def _put_head(self, head: LinearHead) -> None:
-        network = self.network.cpu()
-        network.head.weight.copy_(torch.from_numpy(head.weight))
-        network.head.bias.copy_(torch.from_numpy(head.bias))
-        network.power.exponent.fill_(head.power)
-
-    def _new_head(self) -> None:
-        """The recipe's head, its classifier all zeros: later stages learn better from it than from the linear stage's,
-        whose large weights on faint directions amplify every change of the backbone (docs/experiments.md)."""
-        model = self.recipe.model
-        torch.manual_seed(self.recipe.seed)
-        n_features = self.network.backbone.n_features
-        self.network.set_pooling(make_pooling(model.head, n_features, model.maps, model.hidden, model.join))
-        self.network.requires_grad_(False)
-
-    def _temperature(self, lesson: TailLesson) -> float:
-        logits, targets = lesson.logits(lesson.val)
-        return fit_temperature(logits, targets) if len(targets) else 1.0
 
     def _better(self, last: Progress) -> bool:
         """Whether validation says that the later stages beat the linear one; without validation they are taken."""
         found = next((row for row in last.history if row["step"] == last.best_step), None)
         if self.fitted is None or self.fitted.val is None or found is None:
             return True
-        return Classify(self.job.classes).better(found, self.fitted.val, self.planner.counts.val)
+        return self.job.learner.better(found, self.fitted.val, self.planner.counts.val)
 
     def _source(self, stage: StagePlan, prefix: torch.nn.Module) -> Source:
         usable, job = self.usable, self.job
         dtype = torch.bfloat16 if self.bf16 else torch.float32
         if stage.cut == PICTURES and self.kept is not None:
-            side = job.preprocess.size_wh[0]
-            return small.SmallPictures(self.kept, usable.keys, side, self.recipe.augment, self.recipe.seed, job.device)
+            augmented, seed = self.recipe.augment, self.recipe.seed
+            return small.SmallPictures(self.kept, usable.keys, job.preprocess, augmented, seed, job.device)
         if not stage.views:
             paths = [s.path for s in usable.samples]
             fresh = Pictures(
@@ -249,14 +237,14 @@ class Stages:
             )
             if stage.cut == PICTURES:
                 return fresh
-            return FreshRows(fresh, lambda side: self._prefix_engine(stage.cut, side, prefix), ROWS, dtype)
+            return FreshRows(fresh, lambda size_wh: self._prefix_engine(stage.cut, size_wh, prefix), ROWS, dtype)
         kept = self._fill_views(stage, prefix)[: stage.views]
-        return KeptRows([c for c, _ in kept], [side for _, side in kept], usable.keys, self.recipe.seed, dtype)
+        return KeptRows([c for c, _ in kept], [made for _, made in kept], usable.keys, self.recipe.seed, dtype)
 
-    def _prefix_engine(self, cut: str, side: int, prefix: torch.nn.Module) -> Engine:
-        return self._engine_at(f"up to {cut}", side, _Named(prefix).eval(), (ROWS,))
+    def _prefix_engine(self, cut: str, size_wh: tuple[int, int], prefix: torch.nn.Module) -> Engine:
+        return self._engine_at(f"up to {cut}", size_wh, _Named(prefix).eval(), (ROWS,))
 
-    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, int]]:
+    def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, Preprocess]]:
         """Rows of all views at the stage's cut, those that are not kept yet by the prefix alone; plain ones of all
         pictures, the others of those for training."""
         caches = self.caches.setdefault(stage.cut, [])
@@ -264,7 +252,7 @@ class Stages:
         weights = probe.weights_digest(self.network)
         for number in range(len(caches), stage.views):
             preprocess = job.preprocess_of(number, stage.views)
-            engine = self._prefix_engine(stage.cut, preprocess.size_wh[0], prefix)
+            engine = self._prefix_engine(stage.cut, preprocess.size_wh, prefix)
             key = probe.extractor_key(self.network, engine, preprocess, weights)
             pairs = zip(usable.keys, usable.samples, strict=True)
             wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
@@ -272,10 +260,17 @@ class Stages:
             with job.journal.step(f"view {number + 1} of {stage.views}") as tick:
                 view = partial(probe.load_view, number=number, preprocess=preprocess, recipe=self.recipe)
                 errors = fill([cache], engine, wanted, view, tick)
-            caches.append((cache, preprocess.size_wh[0]))
+            caches.append((cache, preprocess))
             usable.leave_out(errors, job.journal)
             probe.check_classes_left(usable, job.classes)
         return caches
+
+
+def _put_head(network: Network, head: LinearHead) -> None:
+    network.cpu()
+    network.head.weight.copy_(torch.from_numpy(head.weight))
+    network.head.bias.copy_(torch.from_numpy(head.bias))
+    network.power.exponent.fill_(head.power)
 
 
 class _Named(torch.nn.Module):

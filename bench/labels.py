@@ -1,0 +1,257 @@
+"""Labels of every kind on real pictures: several labels, a number, two classes, classes of very different sizes, bad
+pictures, few pictures. Each figure is kept as it comes, with its 95 % interval.
+
+python -m bench.labels [TRIAL ...]     TRIAL: multilabel, number, two, uneven, robust, few
+"""
+
+import csv
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import budget, craft, data, results
+
+OUT = Path(__file__).parent / "out" / "labels"
+PCB = ("tune.cut=blocks.3.2", "tune.epochs=20", "tune.views=10", "augment.size=1", "augment.flip_vertical=true")
+MULTILABEL = {
+    "linear head": ("tune.stages=",),
+    "crop 0.35": (*PCB, "augment.crop=0.35"),
+    "crop 0.7": (*PCB, "augment.crop=0.7"),
+    "no crop": (*PCB, "augment.crop=1"),
+    "no crop, asymmetric": (*PCB, "augment.crop=1", "loss.name=asymmetric"),
+    "no crop, 448 px": (*PCB, "augment.crop=1", "picture.size=448"),
+}
+UNEVEN = ("none", "weights", "sampling", "adjust", "focal")
+UNEVEN_LARGEST, UNEVEN_RATIO = 30, 15  # pictures of the first class, and how many times fewer the last one has
+COUNTS = (1, 2, 5, 10, 0)  # pictures a class; 0: all
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as stream:
+        return [{**row, "path": str((table.parent / row["path"]).resolve())} for row in csv.DictReader(stream)]
+
+
+def write_table(name: str, rows: list[dict[str, str]]) -> str:
+    OUT.mkdir(parents=True, exist_ok=True)
+    place = OUT / f"{name}.csv"
+    with place.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(place)
+
+
+def trained(table: str, seed: int, *settings: str, words: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The scores of one training; cached features serve all trials. Its run is left in OUT/run."""
+    shutil.rmtree(OUT / "run", ignore_errors=True)
+    settings = ("tune.patience=0", *settings)
+    return budget.train(table, OUT / "run", str(OUT / "cache"), "--seed", str(seed), *words, settings=settings)
+
+
+def kept(scores: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: scores[key] for name in keys for key in (name, f"{name}_ci") if key in scores}
+
+
+def multilabel() -> dict[str, Any]:
+    """DeepPCB: 220 training, 40 validation, 100 test pictures of circuit boards, six kinds of defects."""
+    table = data.folder("deeppcb_multilabel") / "labels.csv"
+    found: dict[str, Any] = {"majority": majority(rows_of(table))}
+    for name, settings in MULTILABEL.items():
+        scores = trained(str(table), 0, *settings)
+        keys = ("map", "micro_f1", "macro_f1", "subset_accuracy")
+        found[name] = {**kept(scores["test"], *keys), "val_map": scores["val"]["map"]}
+    return found
+
+
+def majority(rows: list[dict[str, str]]) -> dict[str, float]:
+    """What naming the labels that most training pictures have would score on the test part."""
+    labels = sorted({label for row in rows for label in row["labels"].split(";")} - {""})
+    truth = {part: has(rows, part, labels) for part in ("train", "test")}
+    said = np.broadcast_to(truth["train"].mean(0) > 0.5, truth["test"].shape)
+    right = (said & truth["test"]).sum()
+    return {
+        "map": float(truth["test"].mean(0).mean()),
+        "micro_f1": float(2 * right / (said.sum() + truth["test"].sum())),
+        "subset_accuracy": float((said == truth["test"]).all(1).mean()),
+    }
+
+
+def has(rows: list[dict[str, str]], part: str, labels: list[str]) -> Any:
+    return np.array([[label in row["labels"].split(";") for label in labels] for row in rows if row["split"] == part])
+
+
+def number() -> dict[str, Any]:
+    """The bird's height in the field guide, as a share of the picture's."""
+    from fieldmark.data import open_data
+
+    index, rows = open_data("field-guide"), []
+    for sample in index.samples:
+        heights = np.flatnonzero(_mask(sample.path).any(1))
+        target = (heights[-1] - heights[0] + 1) / 384
+        rows.append({"path": str(sample.path), "target": f"{target:.4f}", "split": str(sample.split)})
+    table, found = write_table("birds", rows), {}
+    tuned = ("tune.cut=blocks.3.2", "tune.epochs=20", "tune.views=8")
+    for name, settings in {
+        "linear head": ("tune.stages=",),
+        "tuned": tuned,
+        "tuned, crop": (*tuned, "augment.crop=0.35"),
+    }.items():
+        found[name] = kept(trained(table, 0, *settings)["test"], "mae", "rmse", "r2", "baseline_mae", "within_interval")
+    return found
+
+
+def _mask(picture: Path) -> Any:
+    from PIL import Image
+
+    folder = next(p for p in picture.parents if (p / "masks").is_dir())
+    return np.asarray(Image.open(folder / "masks" / picture.relative_to(folder).with_suffix(".png"))) > 0
+
+
+def two() -> dict[str, Any]:
+    """Magnetic tiles: a defect or none, and the rates at three wishes."""
+    rows = [
+        {"path": r["path"], "label": "free" if r["label"] == "free" else "defect", "split": r["split"]}
+        for r in rows_of(data.folder("magnetic_tile") / "labels.csv")
+    ]
+    table, found = write_table("tiles", rows), {}
+    settings = ("tune.cut=blocks.4.2", "tune.epochs=20", "tune.views=10", "augment.size=1", "decide.positive=defect")
+    for wish in (0.0, 0.9, 0.95, 0.99):
+        scores = trained(table, 0, *settings, f"decide.sensitivity={wish}")
+        keys = ("accuracy", "roc_auc", "pr_auc", "sensitivity", "specificity", "threshold")
+        found[f"sensitivity {wish}"] = {part: kept(scores[part], *keys) for part in ("val", "test")}
+    return found
+
+
+def uneven() -> dict[str, Any]:
+    """Grocery Store with a long tail: class number k of 81, in an order of its own seed, keeps 30 · 15^(-k/80) training
+    pictures. Three seeds; macro F1, and its paired difference to plain cross-entropy."""
+    rows = rows_of(data.folder("grocery") / "labels.csv")
+    table, found = write_table("tail", long_tail(rows)), {}
+    for treatment in UNEVEN:
+        named = "loss.name=focal" if treatment == "focal" else f"loss.imbalance={treatment}"
+        more = ("loss.imbalance=none",) if treatment == "focal" else ()
+        for seed in range(3):
+            scores = trained(table, seed, *craft.BASE["grocery"], "tune.epochs=8", "probe.on=false", named, *more)[
+                "test"
+            ]
+            found[f"{treatment}, seed {seed}"] = kept(scores, "macro_f1", "accuracy")
+    return found
+
+
+def long_tail(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    rng = np.random.default_rng(0)
+    classes = sorted({r["label"] for r in rows})
+    order = {classes[c]: k for k, c in enumerate(rng.permutation(len(classes)))}
+    by_class = defaultdict(list)
+    for row in rows:
+        if row["split"] == "train":
+            by_class[row["label"]].append(row)
+    chosen = [r for r in rows if r["split"] != "train"]
+    for label, there in by_class.items():
+        most = UNEVEN_LARGEST * UNEVEN_RATIO ** (-order[label] / (len(classes) - 1))
+        chosen += [there[i] for i in rng.permutation(len(there))[: max(1, round(most))]]
+    return chosen
+
+
+def few() -> dict[str, Any]:
+    """Grocery Store with 1, 2, 5, 10 training pictures a class, and all; linear head and three epochs' worth more."""
+    rows, found = rows_of(data.folder("grocery") / "labels.csv"), {}
+    for count in COUNTS:
+        for seed in range(3 if count else 1):
+            rng, seen, chosen = np.random.default_rng(seed), defaultdict(int), []
+            for row in (rows[i] for i in rng.permutation(len(rows))):
+                seen[row["label"]] += row["split"] == "train"
+                if row["split"] != "train" or not count or seen[row["label"]] <= count:
+                    chosen.append(row)
+            table = write_table("few", chosen)
+            scores = trained(table, seed, words=("--budget", "2m"))["test"]
+            found[f"{count or 'all'} a class, seed {seed}"] = kept(scores, "accuracy", "coarse_accuracy")
+    return found
+
+
+def robust() -> dict[str, Any]:
+    """Grocery Store's test pictures made worse at three strengths, 500 of them, by a recogniser trained without and one
+    trained with the matching augmentation."""
+    from fieldmark import load
+    from fieldmark.field.evaluate.intervals import mean_interval
+
+    rows, found = rows_of(data.folder("grocery") / "labels.csv"), {}
+    tested = [r for r in rows if r["split"] == "test"]
+    tested = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:500]]
+    table = str(data.folder("grocery") / "labels.csv")
+    for name, more in {"without": (), "with": AUGMENTED}.items():
+        trained(table, 0, *craft.BASE["grocery"], *more)
+        recogniser = load(OUT / "run")
+        for worse, (make, strengths) in {"none": (lambda image, rng, s: image, (0,)), **CORRUPTIONS}.items():
+            for strength in strengths:
+                pictures = (spoiled(r["path"], make, strength, i) for i, r in enumerate(tested))
+                right = [p.label == r["label"] for p, r in zip(recogniser.predict(pictures), tested, strict=True)]
+                key = f"{worse} {strength}" if strength else "as it is"
+                found.setdefault(key, {})[name] = {
+                    "accuracy": float(np.mean(right)),
+                    "ci": mean_interval(np.array(right)),
+                }
+    return found
+
+
+def spoiled(path: str, make: Any, strength: float, seed: int) -> Any:
+    from PIL import Image
+
+    return make(Image.open(path).convert("RGB"), np.random.default_rng(seed), strength)
+
+
+def _noise(image: Any, rng: Any, strength: float) -> Any:
+    from PIL import Image
+
+    values = np.asarray(image, np.float32)
+    return Image.fromarray(np.clip(values + rng.normal(0, strength, values.shape), 0, 255).astype(np.uint8))
+
+
+def _blur(image: Any, rng: Any, strength: float) -> Any:
+    from PIL import ImageFilter
+
+    return image.filter(ImageFilter.GaussianBlur(strength))
+
+
+def _turn(image: Any, rng: Any, strength: float) -> Any:
+    return image.rotate(float(rng.choice((-1, 1))) * strength, resample=2, fillcolor=(128, 128, 128))
+
+
+def _dim(image: Any, rng: Any, strength: float) -> Any:
+    from PIL import ImageEnhance
+
+    return ImageEnhance.Brightness(image).enhance(1 - strength)
+
+
+CORRUPTIONS = {
+    "noise, of 255": (_noise, (15, 30, 60)),
+    "blur, pixels": (_blur, (1, 2, 4)),
+    "rotation, degrees": (_turn, (10, 25, 45)),
+    "darker by": (_dim, (0.3, 0.5, 0.7)),
+}
+AUGMENTED = ("augment.noise=0.3", "augment.blur=0.3", "augment.rotate=30", "augment.colour=0.4")
+
+TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
+    "multilabel": multilabel,
+    "number": number,
+    "two": two,
+    "uneven": uneven,
+    "robust": robust,
+    "few": few,
+}
+
+
+def main(trials: list[str]) -> None:
+    found = results.read("labels")
+    for name in trials or TRIALS:
+        found[name] = TRIALS[name]()
+        results.write("labels", found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

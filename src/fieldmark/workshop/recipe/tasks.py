@@ -1,0 +1,48 @@
+"""What a recipe leaves open and the task decides."""
+
+from dataclasses import replace
+
+from fieldmark.data import Index
+from fieldmark.errors import UsageError
+from fieldmark.workshop.recipe.presets import LOCATED
+from fieldmark.workshop.recipe.values import Recipe
+
+TASK_OF_KIND = {"target": "regress", "boxes": "detect", "mask": "segment"}
+
+
+def task_of(index: Index) -> str:
+    """The task that the data speaks for."""
+    if index.kind in TASK_OF_KIND:
+        return TASK_OF_KIND[index.kind]
+    several = any(len(s.labels) != 1 for s in index.samples)
+    return "multilabel" if index.kind == "labels" and several else "classify"
+
+
+def for_task(recipe: Recipe, task: str) -> Recipe:
+    """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
+    the very question are neither cropped nor smaller than at prediction."""
+    augment = recipe.augment
+    if recipe.picture.tile and task != "segment":
+        raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
+    if task in LOCATED:
+        _check_located(recipe, task)
+    if task == "regress":
+        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
+        if recipe.decide.glances != 1:
+            raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
+    return replace(recipe, task=task, augment=augment)
+
+
+def _check_located(recipe: Recipe, task: str) -> None:
+    """UsageError for what needs one row of truth a picture."""
+    refused = {
+        "probe.on": recipe.probe.on,
+        "decide.glances": recipe.decide.glances != 1,
+        "model.head": recipe.model.head != "average",
+        "augment.mixup": recipe.augment.mixup,
+        "augment.cutmix": recipe.augment.cutmix,
+        "augment.policy": recipe.augment.policy != "none",
+    }
+    for key, given in refused.items():
+        if given:
+            raise UsageError(f"{key} is not for --task {task}, whose truth lies somewhere in the picture; leave it out")
