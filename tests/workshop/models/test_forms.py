@@ -109,8 +109,8 @@ def test_the_default_input_follows_small_pictures_only_where_there_is_a_form_for
         assert sides == {0: 288, 8: 28, 28: 28, 50: 50, 64: 64, 65: 288, 500: 288}
         assert network("resnet18", size=96, pictures=28).backbone.size == 96
         assert network("test_efficientnet", pictures=28).backbone.size > 64
-        assert network("lenet5", pictures=50).backbone.size == 28
         assert network("alexnet", pictures=50).backbone.size == 50
+    assert network("lenet5", pictures=50).backbone.size == 28
 
 
 def test_pretrained_weights_never_take_another_form_silently(tmp_path):
