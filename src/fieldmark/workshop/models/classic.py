@@ -59,7 +59,8 @@ class Mlp(Classic):
 
 
 class Subsampling(nn.Module):
-    """The mean of four neighbours times a learned coefficient of each map, plus a bias (LeCun et al. 1998)."""
+    """The mean of four neighbours times a learned coefficient of each map, plus a bias (LeCun et al. 1998): a
+    convolution of each map with four equal weights."""
 
     def __init__(self, n_maps: int) -> None:
         super().__init__()
@@ -67,7 +68,9 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_maps, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2) * self.coefficient + self.bias
+        weight = (self.coefficient / 4).expand(-1, 2, 2)[:, None]  # [maps, 1, 2, 2]
+        with torch.autocast(x.device.type, enabled=False):  # on CPU its backward pass is slow in bfloat16
+            return F.conv2d(x.float(), weight, self.bias.flatten(), stride=2, groups=len(weight))
 
 
 class Squashed(nn.Conv2d):

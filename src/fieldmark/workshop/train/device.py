@@ -45,6 +45,14 @@ def keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT_BYTES)
 
 
+def seed_step(device: torch.device, seed: int) -> None:
+    """Seed what a step draws on this device; torch's own function for all of them keeps a stack trace of every call
+    for each kind of device that is not there."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 class TorchEngine:
     """A part of a network as an Engine, for CUDA: bfloat16 autocast, channels-last, larger micro-batches."""
 

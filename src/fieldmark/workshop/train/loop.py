@@ -17,6 +17,7 @@ from fieldmark.errors import FieldmarkError, UsageError
 from fieldmark.workshop.recipe import OptimRecipe, TuneRecipe
 from fieldmark.workshop.train import checkpoint, optim
 from fieldmark.workshop.train.checkpoint import State
+from fieldmark.workshop.train.device import seed_step
 from fieldmark.workshop.train.journal import Journal
 from fieldmark.workshop.train.pace import Pace
 
@@ -132,7 +133,7 @@ class Fit:
         share = optim.factor(self.optim.schedule, done, self.optim.warm_up) * self.at.rate
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * share
-        torch.manual_seed(hash((self.seed, step)) & 0x7FFF_FFFF)
+        seed_step(self.device, hash((self.seed, step)) & 0x7FFF_FFFF)
         self.optimiser.zero_grad(set_to_none=True)
         for i in range(self.tune.accumulate):
             batch = self.lesson.batch(step * self.tune.accumulate + i, done)
