@@ -44,8 +44,8 @@ from fieldmark.workshop.train.windows import TextWindows
 
 ORDER = 5
 MINUTES = (5, 15)
-WINDOW, BATCH, HIDDEN, EMBEDDING = 64, 32, 512, 128
-ROUNDS, STEPS, WRITTEN = 7, 16, 1_500
+WINDOW, BATCH, HIDDEN, EMBEDDING = 32, 32, 512, 128
+ROUNDS, STEPS, WRITTEN = 9, 32, 1_500
 Rates = tuple[float, float]
 
 
