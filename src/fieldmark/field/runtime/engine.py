@@ -71,7 +71,8 @@ def compile_engine(
     """Compile an ONNX model for this CPU.
 
     `precision` "auto" is bfloat16 where the processor computes in it, float32 elsewhere. `threads` defaults to all
-    cores; they share out calls, or with `one_at_a_time` and ONNX Runtime the work of each call. `name` is "openvino", "onnxruntime" or "auto" (the first that is installed).
+    cores; calls are dealt out to them, or with `one_at_a_time`, in ONNX Runtime, the work of each call. `name` is
+    "openvino", "onnxruntime" or "auto" (the first that is installed).
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown_name("precision", precision, PRECISIONS))
