@@ -4,9 +4,9 @@
 
 Held out are the last 10 % of the characters, most of one novel of which training has seen nothing but a beginning. The
 n-gram model (order 5, modified Kneser-Ney) and ours learn from everything before them (`data.val=0`: a budget needs no
-validation part). Speeds are medians of rounds in turns, ours and the other's, in one process: training as `nn.LSTM`'s documentation
-tells (float32, all positions), with torch's own threads, and with one, by core-seconds, which a shared machine distorts
-less; generation eager, one character at a time, with the better of one and of all threads.
+validation part). Speeds are medians of rounds in turns, ours and the other's, in one process: training as `nn.LSTM`'s
+documentation tells (float32, all positions), with torch's own threads, and with one, by core-seconds, which a shared
+machine distorts less; generation eager, one character at a time, with the better of one and of all threads.
 """
 
 import json
@@ -86,7 +86,7 @@ def our_rounds(codes: Any, journal: Journal) -> Callable[[], Rates]:
     network = CharRNN(256, "lstm", EMBEDDING, HIDDEN, 1, used=used)
     source = TextWindows(codes, codes[:0], WINDOW, BATCH, 0)
     lesson = ReadingLesson(network, source, NextCode(used), 0.0, device, computes_bf16(device))
-    optimiser = make_optimiser([list(network.named_parameters())], (), recipe.optim, BATCH)
+    optimiser = make_optimiser([list(network.named_parameters())], (), recipe.optim, BATCH, plain=True)
 
     def round_() -> Rates:
         with lesson.open():
