@@ -28,7 +28,7 @@ SUMMARY_WORDS = {
     "macro_f1": "macro F1",
     "subset_accuracy": "all labels right",
     "mae": "mean absolute error",
-    "baseline_mae": "that of the mean",
+    "baseline_mae": "without a model",
     "rmse": "RMSE",
     "r2": "R²",
 }
@@ -185,7 +185,9 @@ def summary(scores: Mapping[str, Any]) -> str:
     if "bits_per_character" in scores:
         low, high = scores["bits_per_character_ci"]
         bits, perplexity = scores["bits_per_character"], scores["perplexity"]
-        return f"{bits:.3f} bits a character (95 % interval {low:.3f} to {high:.3f}), perplexity {perplexity:.3f}"
+        said = f"{bits:.3f} bits a character (95 % interval {low:.3f} to {high:.3f}), perplexity {perplexity:.3f}"
+        pairs = scores.get("baseline_bits_per_character")
+        return said if pairs is None else f"{said}; by counting pairs {pairs:.3f}"
     told = {key: scores[key] for key in SUMMARY_WORDS if isinstance(scores.get(key), float)}
     return ", ".join(f"{SUMMARY_WORDS[key]} {value:.4g}{_between(scores, key)}" for key, value in told.items())
 

@@ -43,7 +43,7 @@ def test_without_a_header_columns_are_numbered_and_counters_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([], "has no column of numbers"),
+        ([], "no rows below its header"),
         (days(20), "has 20 rows"),
         ([f"2024-01-01,a,b,{i}x" for i in range(80)], "no column of numbers"),
         (list(reversed(days())), "not in time order: date falls after row 1"),
@@ -52,6 +52,40 @@ def test_without_a_header_columns_are_numbered_and_counters_left_out(tmp_path):
 def test_a_table_that_cannot_be_learned_from_is_one_sentence(tmp_path, rows, says):
     with pytest.raises(DataError, match=says):
         open_series(write(tmp_path / "a.csv", rows))
+
+
+def test_tables_of_other_countries_are_read(tmp_path):
+    rows = [f"2024-01-01;{i % 9},5;\u2212{i % 7}" for i in range(70)]
+    (tmp_path / "a.csv").write_text("date;warm;cold\n" + "\n".join(rows), encoding="utf-8")
+    found = open_series(tmp_path / "a.csv")
+    assert found.columns == ("warm", "cold")
+    assert found.values[3].tolist() == [3.5, -3.0]
+
+
+def test_cells_that_do_not_fit_are_listed_and_are_gaps(tmp_path):
+    rows = [f"{i % 7},{i % 5}" for i in range(80)]
+    rows[10], rows[20], rows[30] = "1", "1,2,3", "1e290,4"
+    (tmp_path / "a.csv").write_text("a,b\n" + "\n".join(rows), encoding="utf-8")
+    found = open_series(tmp_path / "a.csv")
+    assert {s.name for s in found.skipped} == {"row 11", "row 21", "row 31, column a"}
+    assert np.isnan(found.values[10, 1])
+    assert np.isnan(found.values[30, 0])
+
+
+def test_the_columns_of_a_model_are_taken_whatever_they_hold(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,x\n2,\n3,y\n", encoding="utf-8")
+    found = open_series(tmp_path / "a.csv", wanted=("b", "a"))
+    assert found.columns == ("b", "a")
+    np.testing.assert_array_equal(found.values, [[np.nan, 1], [np.nan, 2], [np.nan, 3]])
+    with pytest.raises(DataError, match="lacks the column c"):
+        open_series(tmp_path / "a.csv", wanted=("c",))
+
+
+def test_a_column_of_times_by_any_name_may_not_run_backwards(tmp_path):
+    rows = [f"2024-01-{i % 28 + 1:02d},{i % 9}" for i in range(80)]
+    (tmp_path / "a.csv").write_text("Tag,a\n" + "\n".join(rows), encoding="utf-8")
+    with pytest.raises(DataError, match="Tag falls after row 28"):
+        open_series(tmp_path / "a.csv")
 
 
 def test_what_is_no_table_is_one_sentence(tmp_path):
@@ -63,7 +97,7 @@ def test_what_is_no_table_is_one_sentence(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="no UTF-8 text"):
         open_series(tmp_path / "b.csv")
-    with pytest.raises(DataError, match="name twice"):
+    with pytest.raises(DataError, match="twice; rename"):
         open_series(write(tmp_path / "c.csv", days(), "date,hens,hens,name"))
 
 
@@ -93,6 +127,15 @@ def test_the_scaling_is_of_the_training_part_and_finds_the_period():
     season_said = scaling.season(last)
     np.testing.assert_array_equal(season_said[100], values[101 - scaling.period])
     assert Scaling.from_json(vars(scaling)) == scaling
+
+
+def test_a_cycle_of_one_column_is_found_beside_one_that_only_drifts():
+    rng = np.random.default_rng(0)
+    drift, week = np.cumsum(rng.normal(size=700)), np.tile([0, 5, 1, 7, 2, 3, 9.0], 100) + rng.normal(0, 1, 700)
+    smooth = np.sin(np.arange(700) * 2 * np.pi / 50)[:, None]
+    assert Scaling.of(np.stack([drift, week], 1)).period == 7
+    assert Scaling.of(smooth + rng.normal(0, 0.02, (700, 1))).period % 50 == 0
+    assert Scaling.of(np.arange(90.0)[:, None] ** 2).period == 1
 
 
 def test_a_gap_is_the_last_value_and_before_any_the_first_that_is_given():

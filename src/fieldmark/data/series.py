@@ -5,7 +5,7 @@ T time steps, C columns, F = 4 C inputs.
 
 import csv
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from fieldmark.files import is_file, sha256
 from .index import Skipped
 
 SUFFIXES = (".csv", ".tsv")
-MOST_ROWS, MOST_CELLS = 5_000_000, 20_000_000
+MOST_BYTES, MOST_ROWS, MOST_CELLS, MOST_COLUMNS = 200_000_000, 2_000_000, 5_000_000, 1_000
 FEWEST_ROWS = 60
+LARGEST = 1e100  # of numbers: their squares are numbers too
+TIMES = 0.9  # of a column's cells, from which on it is one of times
 NUMERIC = 0.5  # of a column's filled cells, above which the others are taken for gaps
-TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds", "year", "index", "id", "")
+TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds", "year", "index", "id")
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "?")
 LONGEST_PERIOD, PERIOD_ROWS = 1_000, 20_000
+CLEARLY = 0.9  # times the error at a shorter distance
+TINY = 1e-300
 CLIP = 8.0  # of inputs, in their own spread
 Values = NDArray[np.float64]
 
@@ -40,38 +44,68 @@ class Series:
     skipped: tuple[Skipped, ...] = ()
 
 
-def open_series(place: str | Path) -> Series:
-    """The Series of a CSV or TSV table whose rows are in time order; a header is optional. Columns of dates, of counted
-    rows and of text are left out, and so are cells that are no numbers. Raises DataError when nothing is left."""
+def open_series(place: str | Path, wanted: Sequence[str] = ()) -> Series:
+    """The Series of a CSV or TSV table whose rows are in time order; a header is optional.
+
+    Columns of dates, of counted rows and of text are left out, and so are cells that are no numbers. With `wanted`, the
+    columns of a model, these alone are taken, whatever they hold, from as few rows as there are. Raises DataError when
+    nothing is left.
+    """
     path = Path(place)
     if not is_file(path):
         raise DataError(f"{place}: no such file; give a .csv or .tsv table of numbers in time order")
-    names, rows = _table(path)
-    columns = [[row[i] if i < len(row) else "" for row in rows] for i in range(len(names))]
-    parsed = {name: _numbers(cells) for name, cells in zip(names, columns, strict=True)}
-    _check_order(path, names, columns)
-    kept = [name for name, values in parsed.items() if values is not None and not _counts(name, values)]
+    table = _table(path)
+    names, rows = table.names, table.rows
+    columns = {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(names)}
+    _check_order(path, columns)
+    if lacks := [name for name in wanted if name not in columns]:
+        raise DataError(f"{path} lacks the column {lacks[0]} that the model was trained on; found: {_some(names)}")
+    parsed = {name: _numbers(columns[name], table.decimal) for name in wanted or names}
+    kept = [*wanted] or [name for name in names if _foreseen(name, columns[name], parsed[name])]
     if not kept:
-        raise DataError(f"{path} has no column of numbers to predict; found: {', '.join(names)[:200] or 'none'}")
-    if len(rows) < FEWEST_ROWS:
-        raise DataError(f"{path} has {len(rows)} rows of numbers; to learn from, give at least {FEWEST_ROWS}")
-    values = np.stack([np.asarray(parsed[name]) for name in kept], 1)
-    if np.isnan(values).all(0).any():
-        raise DataError(f"{path}: a column holds no number at all; leave it out")
-    skipped = [Skipped(f"column {name}", "no column of numbers to predict") for name in names if name not in kept]
-    for name, cells in zip(names, columns, strict=True):
-        if name in kept:
-            wrong = [i for i, cell in enumerate(cells) if np.isnan(parsed[name][i]) and cell.lower() not in MISSING]  # type: ignore[index]
-            skipped += [Skipped(f"row {i + 1}, column {name}", f"{cells[i][:40]!r} is no number") for i in wrong]
+        raise DataError(
+            f"{path} has no column of numbers to predict; found: {_some(names)}; separate cells by commas, semicolons "
+            "or tabs, all alike"
+        )
+    if len(kept) > MOST_COLUMNS:
+        raise DataError(f"{path} has {len(kept):,} columns of numbers; give at most {MOST_COLUMNS:,}")
+    fewest = 1 if wanted else FEWEST_ROWS
+    if len(rows) < fewest:
+        raise DataError(f"{path} has {_rows(len(rows))}; give at least {fewest}")
+    values = np.stack([parsed[name] for name in kept], 1)
+    skipped = [*table.skipped, *_left_out(columns, {name: parsed[name] for name in kept}, wanted)]
     return Series(str(place), tuple(kept), values, sha256(path.read_bytes()), tuple(skipped))
 
 
-def _table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Column names and the stripped cells of each row that is not empty."""
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names)[:200] or "none"
+
+
+def _rows(n: int) -> str:
+    return f"{n:,} row{'s' if n != 1 else ''} of numbers"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Column names, and the stripped cells of each row that is not empty; `decimal`: what numbers are written with."""
+
+    names: list[str]
+    rows: list[list[str]]
+    decimal: str
+    skipped: list[Skipped]
+
+
+def _table(path: Path) -> _Table:
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB; give a part of it")
+    rows: list[list[str]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows: list[list[str]] = []
-            for row in csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ","):
+            first = stream.readline()
+            stream.seek(0)
+            delimiter = max("\t" if path.suffix.lower() == ".tsv" else ",", ";", "\t", key=first.count)
+            reader = csv.reader(stream, delimiter=delimiter)
+            for row in reader:
                 if len(rows) > MOST_ROWS or len(rows) * max(1, len(row)) > MOST_CELLS:
                     raise DataError(
                         f"{path} has more than {MOST_ROWS:,} rows or {MOST_CELLS:,} cells; give a part of it"
@@ -81,36 +115,64 @@ def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     except UnicodeDecodeError:
         raise DataError(f"{path} is no UTF-8 text; save the table as UTF-8") from None
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from error
+        raise DataError(f"{path} cannot be read as a table ({error}); look for a quote that is not closed") from error
     if not rows:
         raise DataError(f"{path} is empty; give a table of numbers in time order")
-    headed = any(np.isnan(_number(cell)) and cell.lower() not in MISSING and _moment(cell) is None for cell in rows[0])
-    names = rows.pop(0) if headed else [f"column {i + 1}" for i in range(len(rows[0]))]
-    if len(set(names)) < len(names):
-        raise DataError(f"{path} has a column name twice; rename one")
-    return names, rows
+    decimal = "." if delimiter == "," else ","
+    headed = any(np.isnan(_number(c, decimal)) and c.lower() not in MISSING and _moment(c) is None for c in rows[0])
+    width = len(rows[0]) if headed else max(map(len, rows))
+    names = [name or f"column {i + 1}" for i, name in enumerate(rows.pop(0) if headed else [""] * width)]
+    if not rows:
+        raise DataError(f"{path} has no rows below its header; give a table of numbers in time order")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{path} has the column {twice} twice; rename one")
+    odd = [i for i, row in enumerate(rows) if len(row) != width]
+    skipped = [Skipped(f"row {i + 1}", f"it has {len(rows[i])} cells, not {width}") for i in odd]
+    return _Table(names, rows, decimal, skipped)
 
 
-def _number(cell: str) -> float:
-    """The finite number in a cell, else NaN."""
+def _number(cell: str, decimal: str = ".") -> float:
+    """The number in a cell, else NaN."""
     try:
-        value = float(cell)
+        value = float(cell.replace("\u2212", "-").replace(decimal, "."))
     except ValueError:
         return float("nan")
-    return value if abs(value) < 1e300 else float("nan")
+    return value if abs(value) <= LARGEST else float("nan")
 
 
-def _numbers(cells: Sequence[str]) -> Values | None:
-    """A column's numbers, NaN for the others; None when it is no column of numbers."""
-    values = np.array([_number(cell) for cell in cells])
+def _numbers(cells: Sequence[str], decimal: str = ".") -> Values:
+    """A column's numbers, NaN for the others."""
+    return np.array([_number(cell, decimal) for cell in cells])
+
+
+def _foreseen(name: str, cells: Sequence[str], values: Values) -> bool:
+    """Whether a column holds numbers, most of it, and does not only say when."""
     filled = sum(cell.lower() not in MISSING for cell in cells)
-    return values if filled and np.isfinite(values).sum() > NUMERIC * filled else None
+    return bool(filled) and np.isfinite(values).sum() > NUMERIC * filled and not _counts(name, values)
 
 
 def _counts(name: str, values: Values) -> bool:
     """Whether a column only says when: by its name, or since it rises by the same step from row to row."""
     steps = np.diff(values)
     return name.lower() in TIME_NAMES or bool(len(steps) > 1 and steps[0] > 0 and (steps == steps[0]).all())
+
+
+def _left_out(columns: Mapping[str, Sequence[str]], kept: Mapping[str, Values], wanted: Sequence[str]) -> list[Skipped]:
+    """What is not used, and why: columns, unless others are not `wanted`, and cells."""
+    found = []
+    for name, cells in columns.items():
+        if name in kept:
+            wrong = [i for i in np.flatnonzero(np.isnan(kept[name])).tolist() if cells[i].lower() not in MISSING]
+            found += [Skipped(f"row {i + 1}, column {name}", _wrong(cells[i])) for i in wrong]
+        elif not wanted:
+            when = _moment(cells[0]) is not None or _counts(name, _numbers(cells))
+            found.append(Skipped(f"column {name}", "it says when; not foreseen" if when else "it holds no numbers"))
+    return found
+
+
+def _wrong(cell: str) -> str:
+    more = "; a quote may not be closed" if "\n" in cell else ""
+    return f"{cell[:40]!r} is no number of at most {LARGEST:g}{more}"
 
 
 def _moment(cell: str) -> float | None:
@@ -121,16 +183,21 @@ def _moment(cell: str) -> float | None:
         return None
 
 
-def _check_order(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
+def _check_order(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     """DataError when a column of times runs backwards."""
-    for name, cells in zip(names, columns, strict=True):
-        if name.lower() not in TIME_NAMES:
+    for name, cells in columns.items():
+        moments = [_moment(cell) for cell in cells]
+        if name.lower() in TIME_NAMES:
+            moments = [_number(cell) if m is None else m for cell, m in zip(cells, moments, strict=True)]
+        elif sum(m is not None for m in moments) < TIMES * len(cells):
             continue
-        times = [m if (m := _moment(cell)) is not None else _number(cell) for cell in cells]
-        falls = np.flatnonzero(np.diff(np.array(times)) < 0)
+        times = np.array([np.nan if m is None else m for m in moments])
+        places = np.flatnonzero(np.isfinite(times))
+        falls = np.flatnonzero(np.diff(times[places]) < 0)
         if falls.size:
             raise DataError(
-                f"{path}: its rows are not in time order: {name} falls after row {falls[0] + 1}; sort the table by it"
+                f"{path}: its rows are not in time order: {name} falls after row {places[falls[0]] + 1}; sort the "
+                "table by it"
             )
 
 
@@ -154,7 +221,7 @@ class Scaling:
 
     @classmethod
     def of(cls, train: Values, period: int = 0) -> "Scaling":
-        """From the training part [T, C] alone; `period` 0: the one with the least seasonal-naive error there."""
+        """From the training part [T, C] alone; `period` 0: the one that repeats best there."""
         filled = fill_gaps(train, np.nanmean(train, 0))
         spread, step = filled.std(0), np.abs(np.diff(filled, axis=0)).mean(0)
         mean, spread = filled.mean(0), np.where(spread > 0, spread, 1.0)
@@ -166,7 +233,9 @@ class Scaling:
     def from_json(cls, facts: dict[str, Any]) -> "Scaling":
         """From `bundle.json`; LookupError, TypeError or ValueError where it is damaged."""
         rows = [tuple(map(float, facts[name])) for name in ("mean", "spread", "step")]
-        return cls(rows[0], rows[1], rows[2], int(facts["period"]))
+        if type(facts["period"]) is not int:
+            raise ValueError("the period of a series must be a whole number")
+        return cls(rows[0], rows[1], rows[2], facts["period"])
 
     def inputs(self, values: Values) -> tuple[NDArray[np.float32], Values]:
         """What the network sees at each step, [T, F], and the last known values, [T, C]. Row t depends on rows up to t
@@ -194,7 +263,13 @@ def fill_gaps(values: Values, first: Values) -> Values:
 
 
 def _best_period(values: Values) -> int:
+    """The distance at which the columns [T, C] repeat themselves best, all together, of those at which at least one
+    does so clearly better than at some shorter one: neighbours are alike without any cycle. 1 where there is none."""
     values = values[-PERIOD_ROWS:]
     longest = min(LONGEST_PERIOD, len(values) // 3)
-    errors = [float(np.abs(values[p:] - values[:-p]).mean()) for p in range(1, longest + 1)]
-    return 1 + int(np.argmin(errors)) if errors else 1
+    errors = np.array([np.abs(values[p:] - values[:-p]).mean(0) for p in range(1, longest + 1)]).reshape(longest, -1)
+    if longest < 2:
+        return 1
+    shares = errors / np.maximum(errors.mean(0), TINY)  # columns that drift are far off at most distances
+    clear = (errors[1:] < CLEARLY * np.maximum.accumulate(errors)[:-1]).any(1)
+    return 2 + int(np.where(clear, shares[1:].sum(1), np.inf).argmin()) if clear.any() else 1

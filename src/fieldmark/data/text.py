@@ -40,9 +40,10 @@ class Text:
             yield from _read(path)
 
 
-def open_text(place: str | Path) -> Text:
+def open_text(place: str | Path, fewest: int = FEWEST_CHARACTERS) -> Text:
     """The text of a file, or of the text files below a folder, by name; in a folder, files that are no UTF-8 text are
-    left out and listed. Raises DataError, in one sentence, when nothing is left or it is too short to learn from."""
+    left out and listed. Raises DataError, in one sentence, when nothing is left or it has fewer than `fewest`
+    characters."""
     path = Path(place)
     if is_folder(path):
         found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and is_file(p)]
@@ -68,9 +69,9 @@ def open_text(place: str | Path) -> Text:
     if not usable:
         raise DataError(f"{place} holds no UTF-8 text; save its files as UTF-8")
     characters += len(BETWEEN_FILES) * (len(usable) - 1)
-    if characters < FEWEST_CHARACTERS:
+    if characters < fewest:
         many = f"{characters:,} character{'s' if characters != 1 else ''}"
-        raise DataError(f"{place} holds {many}; to learn from, give at least {FEWEST_CHARACTERS:,}")
+        raise DataError(f"{place} holds {many}; give at least {fewest:,}")
     names = [[p.relative_to(path).as_posix() if p != path else p.name, sha256_file(p)] for p in usable]
     return Text(str(place), tuple(usable), characters, sha256(json.dumps(names).encode()), tuple(skipped))
 

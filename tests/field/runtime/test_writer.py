@@ -180,7 +180,11 @@ def test_bundles_of_another_kind_say_what_to_use(run, bundle, writer):
         ({"states": {"h": [1, 16]}}, "cannot be run|wrong shape"),
         ({"outputs": {"logits": [256]}}, "another size|alphabet"),
         ({"precision": "int4"}, "precision"),
-        ({"data": {"val": 2}}, "out of range"),
+        ({"data": {"val": 2, "test": 0}}, "out of range"),
+        ({"data": {"val": -0.1, "test": 0.2}}, "out of range"),
+        ({"data": {"val": 0.1}}, "test"),
+        ({"states": {"h": [16], "c": [16]}}, "shapes"),
+        ({"states": {"h": [10_000, 10_000], "c": [1, 16]}}, "too large"),
         ({"input": {"name": "letters"}}, "cannot be run"),
     ],
 )

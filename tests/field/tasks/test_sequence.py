@@ -30,9 +30,13 @@ def test_errors_are_of_what_is_known_and_the_baseline_is_the_better_one():
     truth = np.array([[1.0, 10], [2, np.nan], [3, 30], [4, 40]])
     forecast, last, season = truth + 0.5, truth - 1, truth + 2
     forecast[1, 1] = 7
+    last[:, 1] = truth[:, 1] + 4
     scores = series_scores(truth, np.nan_to_num(forecast), last, season, ("a", "b"))
     assert scores["mae"] == pytest.approx(0.5)
-    assert (scores["baseline_mae"], scores["last_value_mae"], scores["seasonal_mae"]) == pytest.approx((1, 1, 2))
+    assert scores["last_value_mae"] == pytest.approx((1 + 4) / 2)
+    assert scores["seasonal_mae"] == pytest.approx(2)
+    assert scores["baseline_mae"] == pytest.approx((1 + 2) / 2)
+    assert scores["relative_mae"] == pytest.approx((0.5 / 1 + 0.5 / 2) / 2)
     assert scores["n"] == 4
-    assert scores["per_column"]["b"] == pytest.approx({"mae": 0.5, "baseline_mae": 1})
+    assert scores["per_column"]["b"] == pytest.approx({"mae": 0.5, "baseline_mae": 2})
     assert scores["mae_ci"] == pytest.approx([0.5, 0.5])

@@ -1,6 +1,8 @@
 """The task `sequence` from DATA to RUN: what is written, the same by the same seed, resumed to the very bytes."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -73,6 +75,25 @@ def test_a_run_that_was_killed_goes_on_to_the_very_bytes(tmp_path, monkeypatch, 
     resumed = train(data, tmp_path / "cut", resume=True)
     assert bundle_bytes(resumed.bundle) == bundle_bytes(whole.bundle)
     assert not list((tmp_path / "cut").glob("checkpoint-*"))
+
+
+def test_ctrl_c_keeps_every_step_and_the_run_goes_on_from_there(run, tmp_path, monkeypatch):
+    step, done = Fit._step, []
+
+    def pressing(self) -> bool:
+        done.append(0)
+        if len(done) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self)
+
+    monkeypatch.setattr(Fit, "_step", pressing)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_train(run[0], tmp_path / "run")
+    assert len(done) == 7
+    tiny_train(run[0], tmp_path / "run", resume=True)
+    assert len(done) == sum(e["event"] == "train" for e in events(run[1].run))
+    assert any("goes on at step 7" in str(e.values()) for e in events(tmp_path / "run") if e["event"] == "note")
+    assert bundle_bytes(tmp_path / "run" / "bundle") == bundle_bytes(run[1].run / "bundle")
 
 
 def test_a_run_goes_on_with_its_own_data_and_recipe_alone(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,9 @@ def test_a_batch_is_a_function_of_its_number_within_the_text(length, window, bat
     torch.testing.assert_close(found.targets, found.inputs + 1)
     assert int(found.targets.max()) < length
     torch.testing.assert_close(source.windows(number).inputs, found.inputs)
-    assert found.fresh == (number % source.an_epoch == 0)
+    assert found.fresh.shape == (source.batch,)
+    assert found.fresh.all() or number % source.an_epoch
+    assert torch.equal(source.windows(number).fresh, found.fresh)
 
 
 def test_windows_go_on_where_the_one_before_ended_and_an_epoch_covers_the_text():
@@ -30,9 +33,14 @@ def test_windows_go_on_where_the_one_before_ended_and_an_epoch_covers_the_text()
     rows = [source.windows(number) for number in range(source.an_epoch)]
     for before, after in pairwise(rows):
         torch.testing.assert_close(after.inputs[0], before.targets[-1])
-        assert not after.fresh
     seen = torch.cat([row.inputs.flatten() for row in rows])
     assert len(set(seen.tolist())) == len(seen) >= 600 - source.batch * source.window
+
+
+def test_a_stream_begins_anew_now_and_then():
+    source = TextWindows(np.zeros(400_001, np.uint8), CODES[:0], 10, 8, 0)
+    fresh = torch.stack([source.windows(number).fresh for number in range(1, 1_000)]).float()
+    assert float(fresh.mean()) == pytest.approx(1 / 32, rel=0.15)
 
 
 def test_epochs_have_other_offsets_and_a_short_text_fewer_streams():
@@ -47,7 +55,7 @@ def test_validation_reads_its_part_in_streams_one_after_the_other(monkeypatch):
     monkeypatch.setattr(windows, "VALIDATION_STEPS", 20)
     source = TextWindows(CODES[:0], CODES[100:401], 10, 4, 0)
     rows = list(source.validation())
-    assert rows[0].fresh
+    assert [bool(row.fresh.all()) for row in rows] == [True, *[False] * (len(rows) - 1)]
     assert source.validated == 300
     seen = sorted(torch.cat([row.inputs.flatten() for row in rows]).tolist())
     assert seen == list(range(100, 400))
@@ -58,7 +66,7 @@ def test_windows_of_rows_lie_in_the_training_part_and_start_afresh():
     source = SeriesWindows(inputs, inputs + 1, 150, 180, 16, 8, 0)
     for number in range(30):
         found = source.windows(number)
-        assert found.fresh
+        assert found.fresh.all()
         assert found.inputs.shape == (16, 8, 1)
         assert float(found.inputs.max()) < 150
         torch.testing.assert_close(found.targets, found.inputs + 1)

@@ -148,7 +148,10 @@ def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sa
 def _check_columns(path: Path, columns: list[str]) -> None:
     if "path" not in columns or not set(KINDS) & set(columns):
         found = ", ".join(columns) if columns else "none"
-        raise DataError(f"{path} needs the columns path and label (or labels, or target); found: {found}")
+        raise DataError(
+            f"{path} needs the columns path and label (or labels, or target); found: {found}; "
+            "numbers in time order are learned with --task sequence"
+        )
     twice = [name for name, count in Counter(columns).items() if count > 1 and name in COLUMNS]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]}; keep one, or rename the others")

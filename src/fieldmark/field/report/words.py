@@ -67,6 +67,7 @@ SCORE_WORDS: dict[str, ScoreWord] = {
     "r2": ScoreWord("R²", "share of the variation explained", "number"),
     "perplexity": ScoreWord("Perplexity", "how many choices it hesitates between", "number"),
     "bits_per_character": ScoreWord("Bits per character", "lower is better", "number"),
+    "baseline_bits_per_character": ScoreWord("Bits per character, counting pairs", "without a network", "number"),
     "precision": ScoreWord("Precision", "of what is called a class, the share that is it; mean over classes"),
     "recall": ScoreWord("Recall", "of what is a class, the share called it; mean over classes"),
     "nll": ScoreWord("Log loss", "mean surprise at the truth in nats; 0 is ideal", "number"),

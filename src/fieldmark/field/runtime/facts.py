@@ -1,5 +1,6 @@
 """The facts of a bundle, checked once before anything is done with them: a checksum that fits finds no forgery."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ TEMPERATURES = (1e-6, 1e6)  # beyond them logits overflow; training finds exp(-6
 MAX_CLASSES = 1_000_000
 MAX_NUMBER = 1e300
 MAX_SIDE = 1_000_000
+MAX_STATE = 10_000_000  # numbers of one state
 KINDS = ("text", "series")
 
 
@@ -47,12 +49,15 @@ def check_sequence_facts(facts: Mapping[str, Any]) -> None:
     if not isinstance(_mapping(facts, "input")["name"], str) or len(_mapping(facts, "outputs")) != 1:
         raise ValueError("input and outputs must name one each")
     shapes = [*_mapping(facts, "outputs").values(), *_mapping(facts, "states").values()]
-    if not all(isinstance(shape, list) and len(shape) in (1, 2) for shape in shapes) or len(shapes) < 2:
+    if not all(isinstance(shape, list) and len(shape) == (1 if i == 0 else 2) for i, shape in enumerate(shapes)):
         raise ValueError("outputs and states must have shapes")
     if not all(type(side) is int and 1 <= side <= MAX_SIDE for shape in shapes for side in shape):
         raise ValueError("a shape is out of range")
+    if len(shapes) < 2 or math.prod(shapes[1]) > MAX_STATE:
+        raise ValueError("the states are missing or too large")
     data = _mapping(facts, "data")
-    if not 0 <= _number(data.get("val", 0.0), "data.val") + _number(data.get("test", 0.0), "data.test") < 1:
+    val, test = (_number(data[name], f"data.{name}") for name in ("val", "test"))
+    if not (val >= 0 and test >= 0 and val + test < 1):
         raise ValueError("the parts of data are out of range")
 
 

@@ -21,13 +21,19 @@ STEPS = 256  # of a call
 MOST_AHEAD = 10_000
 
 
+def _names(found: object) -> list[str]:
+    if not isinstance(found, list) or not all(isinstance(n, str) for n in found) or len(set(found)) < len(found):
+        raise ValueError("columns must be names, each once")
+    return found
+
+
 class Forecaster:
     """A loaded bundle of a series model."""
 
     def __init__(self, bundle: Bundle, precision: str = "auto", engine: str = "auto") -> None:
         self.bundle, self.engine = bundle, Carried(bundle, precision, engine)
         try:
-            self.columns = tuple(map(str, bundle.facts["columns"]))
+            self.columns = tuple(_names(bundle.facts["columns"]))
             self.scaling = Scaling.from_json(bundle.facts["scaling"])
             if not len(self.columns) == len(self.scaling.mean) == self.engine.width:
                 raise ValueError("it does not fit the network")
@@ -38,12 +44,7 @@ class Forecaster:
 
     def open(self, data: str | Path) -> Series:
         """The table's columns that the model knows; DataError when one is not there."""
-        found = open_series(data)
-        lacks = [name for name in self.columns if name not in found.columns]
-        if lacks:
-            raise DataError(f"{data} lacks the column {lacks[0]} that the model was trained on")
-        places = [found.columns.index(name) for name in self.columns]
-        return Series(found.source, self.columns, found.values[:, places], found.fingerprint, found.skipped)
+        return open_series(data, self.columns)
 
     def foresee(self, values: Values, tick: Tick = silent) -> Values:
         """After each row of values [T, C], the next row, from that row and those before it alone: [T, C]."""
@@ -83,7 +84,7 @@ class Forecaster:
         """The scores of the rows from `start` on, each foreseen from those before it; DataError when none is known."""
         start = max(1, start)
         truth = values[start:]
-        if not np.isfinite(truth).any(0).all():
+        if not np.isfinite(truth).any():
             raise DataError("this part of the table has no values to compare with; choose another with --split")
         forecast = self.foresee(values, tick)
         _, last = self.scaling.inputs(values)

@@ -117,7 +117,7 @@ class Writer:
     def evaluate(self, data: str | Path | Text, part: str | None = None, tick: Tick = silent) -> Evaluation:
         """Scores on a text: the held-out tail recorded at training where it is the same ("test" unless `part` names
         another), other text whole. Raises DataError when it cannot be read or is too short."""
-        text = data if isinstance(data, Text) else open_text(data)
+        text = data if isinstance(data, Text) else open_text(data, fewest=2)
         name, note, (start, stop) = choose_part(self.bundle, text.characters, text.fingerprint, part)
         codes, places = encode_text(text, self.alphabet, (start, stop), lambda done, n: None)
         scores = self.score(codes, places[0], places[1], tick)

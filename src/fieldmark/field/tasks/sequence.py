@@ -39,21 +39,28 @@ def series_scores(
     season: NDArray[np.floating],
     columns: Sequence[str],
 ) -> dict[str, Any]:
-    """`mae` of a forecast of each next row, and `baseline_mae`, the lower of the last value's and of the value one
-    period before; all are [T, C] in the columns' own units, gaps in the truth are NaN. Means over the columns."""
-    errors = {name: np.abs(said - truth) for name, said in (("mae", forecast), ("last", last), ("season", season))}
-    means = {name: np.nanmean(error, 0) for name, error in errors.items()}
-    best = min(("last", "season"), key=lambda name: float(means[name].mean()))
-    result: dict[str, Any] = {"n": int(np.isfinite(truth).any(1).sum())}
-    for key, name in (("mae", "mae"), ("baseline_mae", best)):
-        result[key] = float(means[name].mean())
-        known = np.isfinite(errors[name]).any(1)
-        result[f"{key}_ci"] = mean_interval(_blocks(np.nanmean(errors[name][known], 1)))
-    result |= {"last_value_mae": float(means["last"].mean()), "seasonal_mae": float(means["season"].mean())}
+    """`mae` of a forecast of each next row, and `baseline_mae`, for each column the lower of the last value's and of
+    the value one period before; all are [T, C] in the columns' own units, gaps in the truth are NaN. Means over the
+    columns; `relative_mae` is the mean over columns of the one as a share of the other, where that is not 0. Columns
+    that are all gaps in the truth are left out."""
+    there = np.isfinite(truth).any(0)  # columns
+    columns = [name for name, known in zip(columns, there, strict=True) if known]
+    truth = truth[:, there]
+    ours, lasts, seasons = (np.abs(said[:, there] - truth) for said in (forecast, last, season))
+    means = [np.nanmean(error, 0) for error in (ours, lasts, seasons)]
+    baseline = np.where(means[1] <= means[2], lasts, seasons)
+    known = np.isfinite(truth).any(1)
+    lowest = np.minimum(means[1], means[2])
+    result: dict[str, Any] = {"n": int(known.sum())}
+    for key, error, mean in (("mae", ours, means[0]), ("baseline_mae", baseline, lowest)):
+        result[key] = float(mean.mean())
+        result[f"{key}_ci"] = mean_interval(_blocks(np.nanmean(error[known], 1)))
+    result |= {"last_value_mae": float(means[1].mean()), "seasonal_mae": float(means[2].mean())}
+    if (lowest > 0).any():
+        result["relative_mae"] = float((means[0][lowest > 0] / lowest[lowest > 0]).mean())
     if len(columns) > 1:
         result["per_column"] = {
-            name: {"mae": float(means["mae"][i]), "baseline_mae": float(means[best][i])}
-            for i, name in enumerate(columns)
+            name: {"mae": float(means[0][i]), "baseline_mae": float(lowest[i])} for i, name in enumerate(columns)
         }
     return result
 

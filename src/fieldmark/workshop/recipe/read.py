@@ -213,7 +213,7 @@ def check(recipe: Recipe) -> Recipe:
     if recipe.decide.sensitivity and recipe.decide.specificity:
         raise UsageError("decide.sensitivity and decide.specificity are two wishes for one threshold; give one of them")
     if recipe.data.val + recipe.data.test > 0.9:
-        raise UsageError("data.val and data.test leave less than a tenth of the pictures to learn from; lower them")
+        raise UsageError("data.val and data.test leave less than a tenth of the data to learn from; lower them")
     if not recipe.probe.shrinkage or not all(0 < s < 1 for s in recipe.probe.shrinkage):
         raise UsageError("probe.shrinkage takes numbers between 0 and 1, such as 0.1,0.3")
     if not recipe.probe.power or not all(0 < p <= 1 for p in recipe.probe.power):

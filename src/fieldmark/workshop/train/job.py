@@ -19,6 +19,7 @@ from fieldmark.data import Index, Skipped
 from fieldmark.data.frame import read_frame
 from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
+from fieldmark.printing import visible
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import LEARNERS, Learner
 from fieldmark.workshop.models import BaseNetwork, create_backbone
@@ -244,7 +245,7 @@ def clear_partial(run: Path) -> None:
 def say_skipped(journal: Journal, skipped: Sequence[Skipped]) -> None:
     """The first of what was left out, and how many more."""
     for skip in skipped[:MOST_SAID]:
-        journal.say(f"left out {skip.name}: {skip.reason}")
+        journal.say(visible(f"left out {skip.name}: {skip.reason}"))
     if len(skipped) > MOST_SAID:
         journal.say(f"left out {len(skipped) - MOST_SAID:,} more; the report lists all")
 

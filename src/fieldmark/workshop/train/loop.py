@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fieldmark.errors import FieldmarkError, UsageError
 from fieldmark.workshop.recipe import OptimRecipe, TuneRecipe
-from fieldmark.workshop.train import checkpoint, optim
+from fieldmark.workshop.train import checkpoint, interrupt, optim
 from fieldmark.workshop.train.checkpoint import State
 from fieldmark.workshop.train.device import seed_step
 from fieldmark.workshop.train.journal import Journal
@@ -107,7 +107,7 @@ class Fit:
         """Train to the end of the pace; soon after validation stops improving, with rates that fall until then."""
         self._restore()
         began = time.monotonic()
-        with self.journal.step(self.name) as tick:
+        with self.journal.step(self.name) as tick, interrupt.held() as pressed:
             while not self.at.stopped and self.at.step < self.pace.steps:
                 if self._step():
                     self.pace.look(self.at.step)
@@ -117,6 +117,9 @@ class Fit:
                     if time.monotonic() - self._saved > CHECKPOINT_EVERY_S:
                         self._save()
                 tick(self.at.step, self.pace.steps)
+                if pressed():
+                    self._save()
+                    break  # and raised
         if not self.at.stopped:
             self.at.stopped = "validation stopped improving" if self.at.cooling else "planned end"
         optim.put(self.lesson.module, self.best)
@@ -244,3 +247,4 @@ class Fit:
         except (FieldmarkError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise checkpoint.damaged(self.file, error) from error
         self._good = self._state()
+        self.journal.say(f"{self.name} goes on at step {self.at.step:,}")

@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fieldmark.data.alphabet import Alphabet, Array
+from fieldmark.data.alphabet import Alphabet, Array, begins_character
 from fieldmark.data.index import Skipped
 from fieldmark.data.series import SUFFIXES as TABLE_SUFFIXES
 from fieldmark.data.series import Scaling, Series, open_series
 from fieldmark.data.text import PIECE, Text, encode_text, make_alphabet, open_text
-from fieldmark.errors import DataError
+from fieldmark.errors import DataError, UsageError
 from fieldmark.field.runtime import Evaluation
 from fieldmark.field.runtime.evaluation import Tick
 from fieldmark.field.runtime.writer import MOST_SCORED, cuts, surprise
+from fieldmark.field.tasks.sequence import text_scores
+from fieldmark.files import available_memory
 from fieldmark.workshop.learn.sequence import NextCode, NextValues, Task
 from fieldmark.workshop.models.recurrent import CharRNN, Recurrent, SeriesRNN
 from fieldmark.workshop.recipe import Recipe, SequenceRecipe
@@ -30,8 +32,14 @@ from fieldmark.workshop.train.windows import SeriesWindows, Source, TextWindows
 TEXT = {"hidden": 512, "window": 32, "batch": 32}  # many small steps: in minutes, they count (docs/sequences.md)
 SERIES = {"hidden": 64, "window": 64, "batch": 32}
 EXAMPLE = (64, 16)  # steps and sequences of the parity check and of the look at speed
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+BYTES_A_WEIGHT = 40  # itself, gradients of two parts, moments, averages, copies
+BYTES_A_NUMBER = 8  # that is kept for the backward pass, and its gradient
+MOST_JOINT = 32  # columns, each foreseen from all
 FEWEST_LEARNED = 50  # codes or rows
 RIDGE = 1.0  # of a linear forecast's weights, in rows
+MOST_COUNTED = 10_000_000  # codes, of pairs
+KNOWN_AS = 10.0  # codes, that a frequency counts for in one of pairs
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,9 @@ class TextMaterial:
         """The scores of one part by the loaded bundle."""
         begin, end = {"val": self.places, "test": (self.places[1], len(self.codes))}[part]
         scores = model.score(self.codes, begin, end, tick)
+        some = self.codes[begin - 1 : min(end, begin + MOST_SCORED)]
+        nats = pair_surprise(self.codes[: min(self.places[0], MOST_COUNTED)], some, self.alphabet.size)
+        scores["baseline_bits_per_character"] = text_scores(nats, begins_character(some[1:]))["bits_per_character"]
         return Evaluation(part, f"the {part} part", scores, (), {}, (), self.skipped)
 
     @property
@@ -164,11 +175,36 @@ class SeriesMaterial:
 Material = TextMaterial | SeriesMaterial
 
 
+def pair_surprise(learned: Array, codes: Array, size: int) -> NDArray[np.float64]:
+    """The surprise in nats at each code but the first, by counting in `learned` which of `size` codes follow which,
+    and how frequent each is at all for `KNOWN_AS` codes more."""
+    single = (np.bincount(learned, minlength=size) + 1) / (len(learned) + size)
+    pairs = learned[:-1].astype(np.int64) * size + learned[1:]
+    asked, place = np.unique(codes[:-1].astype(np.int64) * size + codes[1:], return_inverse=True)
+    there = np.sort(pairs)
+    counts = np.searchsorted(there, asked, side="right") - np.searchsorted(there, asked, side="left")
+    before = np.bincount(learned[:-1], minlength=size)[asked // size]
+    return np.asarray(-np.log((counts + KNOWN_AS * single[asked % size]) / (before + KNOWN_AS))[place])
+
+
 def open_material(data: str | Path, recipe: Recipe, progress: Progress) -> Material:
     """A table of numbers where DATA is a .csv or .tsv file, else a text; DataError when it cannot be learned from."""
     if Path(data).suffix.lower() in TABLE_SUFFIXES:
         return _series(open_series(data), recipe)
     return _text(open_text(data), recipe, progress)
+
+
+def _check_memory(wanted: SequenceRecipe, inputs: int, outputs: int) -> None:
+    """UsageError when the network, or a batch of it, would not fit into memory, roughly."""
+    gates, h, read = GATES[wanted.cell], wanted.hidden, wanted.window * wanted.batch
+    weights = gates * h * (inputs + h + (wanted.layers - 1) * 2 * h) + outputs * h
+    needed = BYTES_A_WEIGHT * weights + BYTES_A_NUMBER * read * (wanted.layers * (gates + 2) * h + outputs)
+    free = available_memory()
+    if needed > free:
+        raise UsageError(
+            f"this network needs about {needed / 1e9:.0f} GB of memory to learn, and {free / 1e9:.0f} GB are free; set "
+            "sequence.hidden, .layers, .batch or .window lower"
+        )
 
 
 def _filled(recipe: SequenceRecipe, defaults: Mapping[str, int]) -> SequenceRecipe:
@@ -191,6 +227,7 @@ def _text(text: Text, recipe: Recipe, progress: Progress) -> Material:
     edges = cuts(text.characters, recipe.data.val, recipe.data.test)
     codes, places = encode_text(text, alphabet, edges, lambda done, n: progress("reading", done, n))
     learned, val = codes[: places[0]], codes[places[0] : places[1]]
+    _check_memory(wanted, wanted.embedding, alphabet.size)
     source = TextWindows(learned, val, wanted.window, wanted.batch, recipe.seed)
     task = NextCode(_used(learned, alphabet.size))
     return TextMaterial(text, alphabet, codes, parts, (places[0], places[1]), wanted, source, task)
@@ -206,24 +243,40 @@ def _series(series: Series, recipe: Recipe) -> Material:
     wanted = _filled(recipe.sequence, SERIES)
     parts = _parts(len(series.values), recipe, "rows")
     train, val = parts["train"][1], parts.get("val", parts["train"])[1]
-    known = np.isfinite(series.values[:train])
-    if (known.sum(0) < FEWEST_LEARNED).any():
-        raise DataError(f"{series.source}: a column has fewer than {FEWEST_LEARNED} numbers to learn from")
+    series = _rich(series, train)
+    for name, (begin, end) in parts.items():
+        if not np.isfinite(series.values[begin:end]).any():
+            raise DataError(f"{series.source}: the {name} part, its rows from {begin + 1} on, has no number at all")
     scaling = Scaling.of(series.values[:train], wanted.period)
     inputs, last = scaling.inputs(series.values)
     following = np.concatenate([series.values[1:], np.full_like(series.values[:1], np.nan)])
     targets = ((following - last) / np.array(scaling.step)).astype(np.float32)
+    _check_memory(wanted, inputs.shape[1], len(series.columns))
     source = SeriesWindows(inputs, targets, train - 1, val - 1, wanted.window, wanted.batch, recipe.seed)
     return SeriesMaterial(series, scaling, parts, wanted, source)
 
 
+def _rich(series: Series, train: int) -> Series:
+    """With the columns that have numbers enough to learn from; the others are left out. DataError when none has."""
+    enough = np.isfinite(series.values[:train]).sum(0) >= FEWEST_LEARNED
+    poor = [name for name, kept in zip(series.columns, enough, strict=True) if not kept]
+    why = f"fewer than {FEWEST_LEARNED} numbers to learn from"
+    if not enough.any():
+        raise DataError(f"{series.source}: column {poor[0]} has {why}, and no other has more; give more rows")
+    skipped = (*series.skipped, *(Skipped(f"column {name}", why) for name in poor))
+    columns = tuple(name for name in series.columns if name not in poor)
+    return replace(series, columns=columns, values=series.values[:, enough], skipped=skipped)
+
+
 def _ridge(inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """The linear forecast to begin with: ridge regression (Hoerl and Kennard 1970) of targets [T, C] on inputs [T, F]
-    and 1, [C, F + 1]."""
+    and 1, [C, F + 1]; of many columns each on its own inputs alone."""
     x = np.concatenate([inputs, np.ones((len(inputs), 1))], 1, dtype=np.float64)
-    rows = []
-    for y in targets.T:
+    (_, width), columns = x.shape, targets.shape[1]
+    found = np.zeros((columns, width))
+    for c, y in enumerate(targets.T):
+        used = np.arange(width) if columns <= MOST_JOINT else np.array([*range(c, width - 1, columns), width - 1])
         known = np.isfinite(y)
-        some = x[known]
-        rows.append(np.linalg.solve(some.T @ some + RIDGE * np.eye(x.shape[1]), some.T @ y[known]))
-    return np.array(rows, np.float32)
+        some = x[np.ix_(known, used)]
+        found[c, used] = np.linalg.solve(some.T @ some + RIDGE * np.eye(len(used)), some.T @ y[known])
+    return found.astype(np.float32)

@@ -71,9 +71,8 @@ class ReadingLesson:
         """Mean error of a batch; what is carried goes on from the last one."""
         masks = self._masks(batch.inputs.shape[1])
         with torch.no_grad():
-            if batch.fresh:
-                for state in self.network.carried:
-                    state.zero_()
+            for state in self.network.carried:
+                state[:, batch.fresh] = 0
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         places = torch.arange(batch.inputs.shape[1]).chunk(self.parts)
         work = [(batch, masks, slice(int(p[0]), int(p[-1]) + 1), parameters) for p in places]
@@ -126,7 +125,7 @@ class ReadingLesson:
                 inputs, targets = (x[:, part :: self.parts].to(self.device) for x in windows[:2])
                 if not inputs.shape[1]:
                     break
-                states = self.network.begin(inputs.shape[1]) if windows.fresh else states
+                states = self.network.begin(inputs.shape[1]) if windows.fresh[0] else states
                 outputs, *after = self.network(inputs, *states)
                 states = tuple(after)
                 each = self.task.scores(outputs, targets).float().cpu().numpy()

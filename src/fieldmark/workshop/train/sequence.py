@@ -115,7 +115,7 @@ def _open_run(wish: Wish, recipe: Recipe, material: Material) -> Journal:
     run, file = wish.run, wish.run / "split.csv"
     rows = [("part", "begin", "end"), *((name, *map(str, place)) for name, place in material.parts.items())]
     text = "\n".join(",".join(row) for row in rows) + f"\nfingerprint,{material.fingerprint},\n"
-    if is_file(file) and file.read_text(encoding="utf-8") != text:
+    if is_file(file) and file.read_text(encoding="utf-8", errors="replace") != text:
         raise UsageError(f"{run} was begun with other data; give the same DATA, or choose another --out")
     clear_partial(run)
     write_text(run / "recipe.json", recipe_text(recipe))

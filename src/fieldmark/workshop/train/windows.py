@@ -13,8 +13,9 @@ from torch import Tensor
 
 from fieldmark.data.alphabet import Array
 
-OFFSET, PLACES = 5, 6  # what a generator is for
+OFFSET, PLACES, RESTARTS = 5, 6, 7  # what a generator is for
 FEWEST_WINDOWS = 4  # in a stream of text, before there are fewer streams
+RESTART = 1 / 32  # of a stream, at each window
 VALIDATION_STREAMS, VALIDATION_STEPS = 32, 256
 VALIDATION_CODES = 65_536
 FEWEST_BATCHES = 50  # an epoch of rows: of a short table each is seen several times
@@ -22,11 +23,11 @@ CONTEXT_WINDOWS = 4  # of rows before those that are scored
 
 
 class Windows(NamedTuple):
-    """Inputs [S, N, ...] and targets [S, N, ...] of a batch; `fresh`: nothing is carried into it."""
+    """Inputs [S, N, ...] and targets [S, N, ...] of a batch; `fresh`, bool [N]: nothing is carried into these."""
 
     inputs: Tensor
     targets: Tensor
-    fresh: bool
+    fresh: Tensor
 
 
 class Source(Protocol):
@@ -48,7 +49,8 @@ class Source(Protocol):
 
 class TextWindows:
     """A text in `batch` streams side by side; each batch goes on where the last one ended, from epoch to epoch with
-    another offset. A short text has fewer streams."""
+    another offset. Now and then a stream begins anew there, with nothing carried: a network that seldom reads a first
+    character may never learn to leave the state it begins in. A short text has fewer streams."""
 
     def __init__(self, train: Array, val: Array, window: int, batch: int, seed: int) -> None:
         self.train, self.seed = train, seed
@@ -65,7 +67,8 @@ class TextWindows:
         offset = int(np.random.default_rng([self.seed, OFFSET, epoch]).integers(spare + 1))
         starts = offset + place * self.window + self.length * np.arange(self.batch)
         rows = np.stack([self.train[s : s + self.window + 1] for s in starts], 1).astype(np.int64)
-        return Windows(torch.from_numpy(rows[:-1]), torch.from_numpy(rows[1:]), place == 0)
+        fresh = np.random.default_rng([self.seed, RESTARTS, number]).random(self.batch) < (RESTART if place else 1)
+        return Windows(torch.from_numpy(rows[:-1]), torch.from_numpy(rows[1:]), torch.from_numpy(fresh))
 
     def validation(self) -> Iterator[Windows]:
         streams = max(1, min(VALIDATION_STREAMS, self.validated // VALIDATION_STEPS))
@@ -74,7 +77,8 @@ class TextWindows:
         for begin in range(0, length, VALIDATION_STEPS):
             steps = min(VALIDATION_STEPS, length - begin)
             rows = np.stack([self.val[s + begin : s + begin + steps + 1] for s in starts], 1).astype(np.int64)
-            yield Windows(torch.from_numpy(rows[:-1]), torch.from_numpy(rows[1:]), begin == 0)
+            fresh = torch.full((streams,), begin == 0)
+            yield Windows(torch.from_numpy(rows[:-1]), torch.from_numpy(rows[1:]), fresh)
 
 
 class SeriesWindows:
@@ -104,7 +108,8 @@ class SeriesWindows:
         rng = np.random.default_rng([self.seed, PLACES, number])
         starts = rng.integers(0, self.train - self.window + 1, self.batch)
         rows = starts + np.arange(self.window)[:, None]
-        return Windows(torch.from_numpy(self.inputs[rows]), torch.from_numpy(self.targets[rows]), True)
+        fresh = torch.ones(self.batch, dtype=torch.bool)
+        return Windows(torch.from_numpy(self.inputs[rows]), torch.from_numpy(self.targets[rows]), fresh)
 
     def validation(self) -> Iterator[Windows]:
         begin = max(0, self.train - CONTEXT_WINDOWS * self.window)
@@ -113,4 +118,5 @@ class SeriesWindows:
         inputs = self.inputs[begin : self.val]
         for at in range(0, len(inputs), VALIDATION_STEPS):
             some = slice(at, at + VALIDATION_STEPS)
-            yield Windows(torch.from_numpy(inputs[some, None]), torch.from_numpy(targets[some, None]), at == 0)
+            fresh = torch.tensor([at == 0])
+            yield Windows(torch.from_numpy(inputs[some, None]), torch.from_numpy(targets[some, None]), fresh)
