@@ -32,7 +32,7 @@ OCTAVES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 RATIOS = (0.5, 1.0, 2.0)
 
 
-class Anchors(AnchorGenerator):
+class Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
     """Anchors in float32 and at exact strides, whatever the input's sides and the features' precision."""
 
     def __init__(self, scales: Sequence[float]) -> None:
@@ -42,7 +42,7 @@ class Anchors(AnchorGenerator):
         """Anchors [P, 4] for every picture."""
         self.set_cell_anchors(torch.float32, feature_maps[0].device)
         sizes = [[int(side) for side in f.shape[2:]] for f in feature_maps]
-        found = torch.cat(self.grid_anchors(sizes, [[step, step] for step in STEPS]))  # type: ignore[list-item]
+        found = torch.cat(self.grid_anchors(sizes, [[step, step] for step in STEPS]))
         return [found] * len(image_list.image_sizes)
 
 

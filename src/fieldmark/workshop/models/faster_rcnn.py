@@ -29,7 +29,7 @@ MOST_OVERLAP = 0.7  # of two proposals
 TRAINED = 128  # proposals of a picture that are learned from, a quarter of them true
 
 
-class FloatHead(RPNHead):
+class FloatHead(RPNHead):  # type: ignore[misc]  # torchvision has no types
     """Its answers in float32: places in pixels need it."""
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -97,12 +97,13 @@ class FasterRcnn(BoxNetwork):
         score = flat.reshape(n, -1).gather(1, places).sigmoid()
         anchors = self.inner.rpn.anchor_generator(images, levels)[0]
         spread = places[..., None].expand(-1, -1, 4)
-        boxes = self.inner.rpn.box_coder.decode_single(
+        boxes: Tensor = self.inner.rpn.box_coder.decode_single(
             moves.reshape(n, -1, 4).gather(1, spread).reshape(-1, 4), anchors[places.reshape(-1)]
         )
         boxes = clip_boxes_to_image(boxes, size).reshape(n, -1, 4)
         apart = torch.arange(n, device=boxes.device)[:, None, None] * (1.0 + max(size))
-        kept = nms((boxes + apart).reshape(-1, 4), score.reshape(-1), MOST_OVERLAP)  # all pictures at once, side by side
+        beside = (boxes + apart).reshape(-1, 4)  # all pictures at once, side by side
+        kept = nms(beside, score.reshape(-1), MOST_OVERLAP)
         dropped = torch.ones_like(score).reshape(-1).scatter(0, kept, 0.0).reshape(score.shape)
         best = (score - dropped).topk(min(PROPOSED, score.shape[1])).indices
         return boxes.gather(1, best[..., None].expand(-1, -1, 4))
@@ -115,11 +116,10 @@ class FasterRcnn(BoxNetwork):
         picture = torch.arange(n, device=flat.device)[:, None].expand(n, m).reshape(-1, 1)
         rows = torch.cat([picture.to(flat), flat], 1)
         mine = pool.map_levels([flat])[:, None, None, None]
-        found: Tensor | None = None
+        found = torch.zeros(())
         for i, (level, scale) in enumerate(zip(levels, pool.scales, strict=True)):
-            here = roi_align(level.float(), rows, pool.output_size, scale, pool.sampling_ratio)
-            found = here if found is None else torch.where(mine == i, here, found)
-        assert found is not None
+            here: Tensor = roi_align(level.float(), rows, pool.output_size, scale, pool.sampling_ratio)
+            found = torch.where(mine == i, here, found.to(here))
         return found
 
     def loss(self, features: Sequence[Tensor], truth: Truth) -> Tensor:

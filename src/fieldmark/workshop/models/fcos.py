@@ -93,15 +93,21 @@ class Fcos(BoxNetwork):
         """What every position of views of this size is to say."""
         if view_wh not in self._positions:
             self._positions[view_wh] = positions(view_wh, STRIDES)
-        rows = [self._encode_one(*(t.cpu().numpy() for t in one), view_wh) for one in zip(*truth, strict=True)]
+        views = [[tensor.cpu().numpy() for tensor in part] for part in truth]
+        places = self._positions[view_wh]
+        rows = [self._encode_one(box, c, doubtful, places) for box, c, doubtful in zip(*views, strict=True)]
         label, box, asked = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
         device = truth.boxes[0].device
         return Encoded(label.to(device), box.to(device), asked.to(device))
 
     def _encode_one(
-        self, boxes: Boxes, classes: NDArray[np.int64], doubtful: Boxes, view_wh: tuple[int, int]
+        self,
+        boxes: Boxes,
+        classes: NDArray[np.int64],
+        doubtful: Boxes,
+        places: tuple[NDArray[np.float64], NDArray[np.int64]],
     ) -> tuple[NDArray[Any], ...]:
-        middles, level = self._positions[view_wh]
+        middles, level = places
         answer = assign(boxes, middles, level, STRIDES)
         label = np.full(len(middles), self.n_classes, np.int64)
         box = np.zeros((len(middles), 4), np.float32)
