@@ -2,6 +2,7 @@
 
 import functools
 from collections import OrderedDict
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fieldmark.workshop.models.anchored import STEPS, images_of
 from fieldmark.workshop.models.boxes import BoxNetwork, Truth, log_odds
 from fieldmark.workshop.models.cut import split, trace
 from fieldmark.workshop.models.detector import DETECTORS, make_detector
+from fieldmark.workshop.recipe.values import Detector
 from tests.training import BACKBONE
 
 SIDE = 64
@@ -192,6 +194,7 @@ def test_proposals_are_those_of_torchvision_but_for_the_level_and_each_picture_h
         assert (near < 1e-3).all()  # none of the best is suppressed there
 
 
-def test_an_unknown_name_lists_the_near_ones():
+def test_the_recipe_knows_every_detector_and_an_unknown_name_lists_the_near_ones():
+    assert get_args(Detector) == tuple(DETECTORS)
     with pytest.raises(UsageError, match="retinanet"):
         make_detector("retina", create_backbone(BACKBONE, "none", SIDE), 2)
