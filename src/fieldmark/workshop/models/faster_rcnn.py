@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead, concat_box_prediction_layers
-from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image, nms, roi_align
+from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, nms, roi_align
 from torchvision.ops.poolers import initLevelMapper
 
 from fieldmark.workshop.models.anchored import RATIOS, Anchors, Channels, images_of, targets_of
@@ -101,9 +101,7 @@ class FasterRcnn(BoxNetwork):
             moves.reshape(n, -1, 4).gather(1, spread).reshape(-1, 4), anchors[places.reshape(-1)]
         )
         boxes = clip_boxes_to_image(boxes, size).reshape(n, -1, 4)
-        apart = torch.arange(n, device=boxes.device)[:, None, None] * (1.0 + max(size))
-        beside = (boxes + apart).reshape(-1, 4)  # all pictures at once, side by side
-        kept = nms(beside, score.reshape(-1), MOST_OVERLAP)
+        kept = _suppress(boxes, score, max(size))
         dropped = torch.ones_like(score).reshape(-1).scatter(0, kept, 0.0).reshape(score.shape)
         best = (score - dropped).topk(min(PROPOSED, score.shape[1])).indices
         return boxes.gather(1, best[..., None].expand(-1, -1, 4))
@@ -132,3 +130,15 @@ class FasterRcnn(BoxNetwork):
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"channels": CHANNELS, "proposals": PROPOSED}
+
+
+def _suppress(boxes: Tensor, score: Tensor, side: int) -> Tensor:
+    """The places of proposals that no better one of their picture overlaps, among all [N * P], of boxes [N, P, 4]
+    within `side` and scores [N, P]."""
+    n, places = boxes.shape[:2]
+    picture = torch.arange(n, device=boxes.device)[:, None].expand(n, places)
+    flat, scores = boxes.reshape(-1, 4), score.reshape(-1)
+    if not torch.onnx.is_in_onnx_export():
+        return batched_nms(flat, scores, picture.reshape(-1), MOST_OVERLAP)  # type: ignore[no-any-return]
+    beside = boxes + picture[..., None] * (1.0 + side)  # one suppression for any number of pictures, side by side
+    return nms(beside.reshape(-1, 4), scores, MOST_OVERLAP)  # type: ignore[no-any-return]
