@@ -36,6 +36,22 @@ def test_every_optimiser_lowers_a_loss_with_its_automatic_rate(name):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("name", optim.OPTIMISERS)
+def test_the_form_for_plain_parameters_takes_the_same_steps(name):
+    ends = []
+    for plain in (False, True):
+        torch.manual_seed(0)
+        net, parts = layers()
+        found = optim.make_optimiser(parts, (), OptimRecipe(name=name), 32, plain)
+        assert found.defaults.get("fused") is (True if plain and name in optim.FUSED else None)
+        for _ in range(20):
+            found.zero_grad()
+            net(torch.randn(8, 3)).square().sum().backward()
+            found.step()
+        ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    torch.testing.assert_close(*ends)
+
+
 def test_layers_nearer_to_the_picture_learn_slower_and_norms_do_not_decay():
     _, parts = layers()
     head = nn.Linear(2, 1)

@@ -107,3 +107,14 @@ def test_threads_of_torch_are_as_before_afterwards():
     with lesson(2).open():
         pass
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_gradients_lie_in_memory_as_their_weights_do(cell, parts):
+    """What the fused optimisers take for granted."""
+    made = lesson(parts, cell=cell)
+    gradients(made)
+    for p in made.network.parameters():
+        assert p.is_contiguous()
+        assert p.grad.stride() == p.stride()

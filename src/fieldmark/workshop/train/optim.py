@@ -16,13 +16,13 @@ NO_DECAY_DIMENSIONS = 1  # norms, biases, scales
 
 # name: (class, rate at a batch of RULE_BATCH, further options). The rates are measured: docs/experiments.md.
 OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], float, dict[str, Any]]] = {
-    "adamw": (torch.optim.AdamW, 1e-3, {"fused": True}),
-    "adam": (torch.optim.Adam, 5e-4, {"fused": True}),
+    "adamw": (torch.optim.AdamW, 1e-3, {}),
+    "adam": (torch.optim.Adam, 5e-4, {}),
     "nadam": (torch.optim.NAdam, 5e-4, {"decoupled_weight_decay": True}),
     "radam": (torch.optim.RAdam, 5e-4, {"decoupled_weight_decay": True}),
     "adamax": (torch.optim.Adamax, 1e-3, {}),
     "rmsprop": (torch.optim.RMSprop, 1e-4, {"momentum": 0.9}),
-    "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9, "nesterov": True, "fused": True}),
+    "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9, "nesterov": True}),
 }
 
 
@@ -33,13 +33,22 @@ def automatic_rate(name: str, batch: int) -> float:
     return rate * (batch / RULE_BATCH if name == "sgd" else math.sqrt(batch / RULE_BATCH))
 
 
+FUSED = ("adamw", "adam", "sgd")
+
+
 def make_optimiser(
-    layers: Sequence[Sequence[tuple[str, nn.Parameter]]], head: Iterable[nn.Parameter], recipe: OptimRecipe, batch: int
+    layers: Sequence[Sequence[tuple[str, nn.Parameter]]],
+    head: Iterable[nn.Parameter],
+    recipe: OptimRecipe,
+    batch: int,
+    plain: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimiser; `layers` from the picture to the head, each with its named parameters.
 
     A layer's rate is `layer_decay` times that of the one after it (Howard and Ruder 2018); norms and biases have no
-    weight decay. Every group keeps its highest rate as `peak`. UsageError for an unknown name.
+    weight decay. Every group keeps its highest rate as `peak`. `plain`: no parameter is in another layout than its
+    sizes say (channels last), so that torch's fused form, which mistakes such ones without a word, may be used.
+    UsageError for an unknown name.
     """
     if recipe.name not in OPTIMISERS:
         raise UsageError(unknown_name("optimiser", recipe.name, OPTIMISERS))
@@ -52,7 +61,7 @@ def make_optimiser(
     for parameter in head:
         _put(groups, parameter, rate * recipe.head_factor, recipe.weight_decay)
     rows = [{"params": p, "lr": lr, "peak": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
-    return kind(rows, **options)
+    return kind(rows, **options, **({"fused": True} if plain and recipe.name in FUSED else {}))
 
 
 def _put(

@@ -139,7 +139,7 @@ def _fit(wish: Wish, recipe: Recipe, material: Material, lesson: ReadingLesson, 
         fit = Fit(
             "training",
             lesson,
-            make_optimiser(rows, (), recipe.optim, source.batch),
+            make_optimiser(rows, (), recipe.optim, source.batch, plain=True),
             pace,
             (recipe.optim, tune),
             journal,
