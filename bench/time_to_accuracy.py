@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +66,14 @@ def weights() -> Path:
     return file
 
 
-def environment(who: str) -> Path:
-    """The Python of a peer's own environment."""
+def environment(who: str, packages: Sequence[str] = ()) -> Path:
+    """The Python of a peer's own environment, made with `packages` or those of `PACKAGES`."""
     place = OUT / "environments" / who
     if not (place / "bin" / "python").exists():
         uv = str(Path(sys.executable).parent / "uv")
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *PACKAGES[who]], check=True
-        )
+        wanted = packages or PACKAGES[who]
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *wanted], check=True)
     return place / "bin" / "python"
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from fieldmark import bundle as bundles
+from fieldmark.__main__ import main
 from fieldmark.data.index import Index
 from fieldmark.errors import UsageError
 from fieldmark.field.explain import Question
@@ -23,8 +24,7 @@ from fieldmark.geometry import Geometry, plain
 from fieldmark.types import Boxes, Preprocess, Sample
 from fieldmark.workshop.learn.detect import Detect
 from fieldmark.workshop.models import create_backbone
-from fieldmark.workshop.models.cut import split, trace
-from fieldmark.workshop.models.detector import Detector
+from fieldmark.workshop.models.fcos import Fcos
 from fieldmark.workshop.recipe import Recipe, load_recipe
 from fieldmark.workshop.train import train
 from fieldmark.workshop.train.job import aspect_of, make_network
@@ -159,6 +159,39 @@ def test_a_run_that_goes_on_ends_with_the_same_bundle(run, data, tmp_path, monke
     assert bundle_bytes(again.bundle) == bundle_bytes(run.bundle)
 
 
+def test_faster_rcnn_goes_through_every_verb(data, tmp_path, monkeypatch, capsys):
+    def ask(*words):
+        monkeypatch.setattr(sys, "argv", ["fieldmark", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 0
+        last = capsys.readouterr().out.splitlines()[-1:]
+        return json.loads(last[0]) if last and last[0].startswith("{") else None
+
+    out = tmp_path / "run"
+    settings = [
+        word for value in (*SETTINGS, "tune.most_epochs=1", "model.detector=faster-rcnn") for word in ("--set", value)
+    ]
+    made = ask("train", data, "--out", out, "--backbone", BACKBONE, *settings, "--json")
+    head = bundles.load(out / "bundle").facts["head"]
+    assert (head["kind"], bundles.load(out / "bundle").facts["outputs"]["boxes"]) == ("faster-rcnn", [200, 4])
+    found = ask("evaluate", out, data, "--json")
+    assert found["map50"] == made["scores"]["test"]["map50"]
+    assert {s["label"] for s in ask("predict", out, data.parent / "00.png", "--format", "jsonl")["labels"]} == set(
+        COLOURS
+    )
+    ask("explain", out, data.parent / "00.png", "--out", tmp_path / "why")
+    assert list((tmp_path / "why").glob("*.png"))
+
+
+def test_an_unknown_detector_and_a_loss_that_is_not_its_own_are_refused(data, tmp_path):
+    with pytest.raises(UsageError, match="did you mean ssdlite"):
+        train(data, tmp_path / "run", settings=(*SETTINGS, "model.detector=ssd-lite"), backbone=BACKBONE)
+    settings = (*SETTINGS, "model.detector=ssdlite", "loss.name=quality-focal")
+    with pytest.raises(UsageError, match="ssdlite has a loss of its own"):
+        train(data, tmp_path / "run", settings=settings, backbone=BACKBONE)
+
+
 @pytest.mark.parametrize("setting", ["probe.on=true", "augment.mixup=0.5", "augment.policy=rand", "decide.glances=2"])
 def test_what_needs_one_answer_a_picture_is_refused(data, tmp_path, setting):
     with pytest.raises(UsageError, match=setting.split("=", maxsplit=1)[0]):
@@ -175,50 +208,46 @@ def learner(classes=tuple(COLOURS)) -> Detect:
     return Detect(classes, Recipe())
 
 
-def test_the_truth_goes_with_the_view_and_what_is_cut_off_is_not_asked():
+@pytest.fixture(scope="module")
+def network() -> Fcos:
+    return Fcos(create_backbone(BACKBONE, "none", 64), len(COLOURS))
+
+
+def test_the_truth_goes_with_the_view_and_what_is_cut_off_is_not_asked(network):
     xyxy = np.array([[0, 0, 40, 40], [60, 60, 64, 64]], np.float32)
     sample = Sample(Path("a.png"), "a.png", ("kite", "wren"), boxes=Boxes(xyxy, ("kite", "wren")))
     made = learner()
     targets = made.targets([sample])
-    whole = made.encode(targets, [plain((64, 64), Preprocess((64, 64)))])
+    whole = network.encode(made.encode(targets, [plain((64, 64), Preprocess((64, 64)))]), (64, 64))
     assert set(whole.label.unique().tolist()) == {0, 1, 2}
     assert whole.asked.all()
-    left = made.encode(targets, [Geometry.of_box((64, 64), (64, 64), (30.0, 0.0, 94.0, 64.0))])
-    assert 0 not in left.label  # a quarter of the kite is left: neither there nor not
+    truth = made.encode(targets, [Geometry.of_box((64, 64), (64, 64), (30.0, 0.0, 94.0, 64.0))])
+    assert truth.boxes[0].tolist() == [[30, 60, 34, 64]]
+    assert truth.labels[0].tolist() == [1]
+    assert truth.doubtful[0].tolist() == [[0, 0, 10, 40]]  # a quarter of the kite is left: neither there nor not
+    left = network.encode(truth, (64, 64))
+    assert 0 not in left.label
     assert not left.asked.all()
-    none = made.encode(made.targets([Sample(Path("b.png"), "b.png")]), [plain((64, 64), Preprocess((64, 64)))])
+    truth = made.encode(made.targets([Sample(Path("b.png"), "b.png")]), [plain((64, 64), Preprocess((64, 64)))])
+    none = network.encode(truth, (64, 64))
     assert (none.label == 2).all()
     outputs = (torch.zeros(1, 84, 2), torch.ones(1, 84, 4).cumsum(2))
-    assert torch.isfinite(made.loss(outputs, none))
+    assert torch.isfinite(network.compare(outputs, none))
 
 
-def test_perfect_outputs_have_a_lower_loss_than_wrong_ones():
+def test_perfect_outputs_have_a_lower_loss_than_wrong_ones(network):
     sample = Sample(Path("a.png"), "a.png", ("wren",), boxes=Boxes(np.array([[8, 8, 40, 40]], np.float32), ("wren",)))
     made = learner()
-    encoded = made.encode(made.targets([sample]), [plain((64, 64), Preprocess((64, 64)))])
+    truth = made.encode(made.targets([sample]), [plain((64, 64), Preprocess((64, 64)))])
+    encoded = network.encode(truth, (64, 64))
     there = encoded.label < 2
     logits = torch.full((1, 84, 2), -8.0)
     logits[0, there[0], 1] = 8.0
     boxes = torch.where(there[..., None], encoded.box, torch.tensor([0.0, 0.0, 1.0, 1.0]))
-    right = float(made.loss((logits, boxes), encoded))
+    right = float(network.compare((logits, boxes), encoded))
     assert right < 0.01
-    assert float(made.loss((logits, boxes + 6), encoded)) > right + 0.3
-    assert float(made.loss((logits.flip(2), boxes), encoded)) > right + 0.3
-
-
-def test_a_detector_is_cut_and_whole_the_same_and_keeps_its_order():
-    torch.manual_seed(0)
-    network = Detector(create_backbone(BACKBONE, "none", 64), 2).eval().requires_grad_(False)
-    cuttable = trace(network)
-    assert len(cuttable.names) > 2
-    pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
-    expected = network(pictures)
-    for name in (cuttable.names[0], cuttable.names[-1]):
-        prefix, tail = split(network, cuttable, name)
-        for found, wanted in zip(tail(prefix(pictures)), expected, strict=True):
-            torch.testing.assert_close(found, wanted)
-    assert network.output_shapes((64, 64)) == {"logits": [84, 2], "boxes": [84, 4]}
-    assert len(tail.head()) == sum(1 for _ in network.parameters()) - sum(1 for _ in network.backbone.parameters())
+    assert float(network.compare((logits, boxes + 6), encoded)) > right + 0.3
+    assert float(network.compare((logits.flip(2), boxes), encoded)) > right + 0.3
 
 
 def test_what_is_settled_is_a_chance_and_a_threshold():

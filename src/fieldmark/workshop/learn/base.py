@@ -63,7 +63,7 @@ class Learner(Protocol):
         ...
 
     def loss(self, outputs: Sequence[Tensor], encoded: Any) -> Tensor:
-        """The loss of a network's outputs, in its order; a scalar."""
+        """The loss of what a network's `learn` gives: its outputs in their order, or its own loss; a scalar."""
         ...
 
     def keep(self, outputs: Sequence[Tensor], targets: Targets, views: Views) -> Kept:

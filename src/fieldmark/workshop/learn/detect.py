@@ -1,54 +1,40 @@
-"""Object detection in the workshop: boxes of views, the loss of a dense detector, and what validation decides.
+"""Object detection in the workshop: boxes of views, and what validation decides.
 
-N pictures, P positions of all levels together, L classes, M boxes kept of a picture, B boxes.
+N pictures, L classes, M boxes kept of a picture, B boxes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
 
 from fieldmark.data.index import Index
-from fieldmark.errors import DataError
+from fieldmark.errors import DataError, UsageError
 from fieldmark.field.evaluate import detection as metrics
 from fieldmark.field.evaluate.calibration import fit_platt
 from fieldmark.field.tasks.detect import found_boxes, truth_rows
-from fieldmark.geometry import plain
+from fieldmark.geometry import Geometry, plain
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.learn.assign import assign, positions, seen_in
 from fieldmark.workshop.learn.base import Kept, Views
 from fieldmark.workshop.learn.classify import check_classes
 from fieldmark.workshop.models import Backbone, BaseNetwork
-from fieldmark.workshop.models.detector import STRIDES, Detector
+from fieldmark.workshop.models.assign import seen_in
+from fieldmark.workshop.models.boxes import Truth
+from fieldmark.workshop.models.detector import make_detector
 from fieldmark.workshop.recipe import Recipe
 
 LOSSES = ("quality-focal",)
-BOX_WEIGHT = 2.0
 LEAST_SHARE = 0.35  # of a box that a view must show for it to be learned; what shows less is neither there nor not
 LEAST_SIDE = 2.0  # pixels of the view
 MOST_VALIDATED = 100  # boxes of a picture
 LEAST_SCORE = 0.01  # of boxes that calibration looks at
 
 
-class Encoded(NamedTuple):
-    """Of every position: the class of its box, [N, P], L for none; its box, [N, P, 4]; whether it is asked, [N, P]."""
-
-    label: Tensor
-    box: Tensor
-    asked: Tensor
-
-    def to(self, device: Any) -> "Encoded":
-        return Encoded(*(part.to(device) for part in self))
-
-
 class Detect:
-    """Quality focal loss (Li et al. 2020): a position's score is to be how well its box fits; GIoU loss of the box
-    (Rezatofighi et al. 2019). Validation by mean average precision over all overlaps."""
+    """Boxes by the recipe's detector, which owns its loss; validation by mean average precision over all overlaps."""
 
     name = "detect"
     located = True
@@ -57,19 +43,22 @@ class Detect:
     def __init__(self, classes: Sequence[str], recipe: Recipe) -> None:
         self.classes, self.recipe = tuple(classes), recipe
         self.number = {name: i for i, name in enumerate(self.classes)}
-        self._positions: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
 
     @classmethod
     def of(cls, index: Index, recipe: Recipe) -> "Detect":
-        """For this data; DataError when no training picture has a box, MissingExtraError when none can be scored."""
+        """For this data; DataError when no training picture has a box, UsageError for another detector's loss,
+        MissingExtraError when none can be scored."""
         metrics.coco_library()  # missed now, not when all is learned
+        detector = recipe.model.detector
+        if recipe.loss.name != "auto" and detector != "fcos":
+            raise UsageError(f"loss.name is for model.detector=fcos; {detector} has a loss of its own; leave it out")
         classes = check_classes(index)
         if not classes:
             raise DataError("no training picture has a box; move some into the training part")
         return cls(classes, recipe)
 
     def network(self, backbone: Backbone) -> BaseNetwork:
-        return Detector(backbone, len(self.classes))
+        return make_detector(self.recipe.model.detector, backbone, len(self.classes))
 
     def targets(self, samples: Sequence[Sample]) -> NDArray[Any]:
         """True boxes [B, 5] of each sample with the class's number, as objects [N]."""
@@ -88,43 +77,19 @@ class Detect:
             rows.append(np.column_stack([np.full(len(known), i), known[:, 4], placed]))
         return np.concatenate(rows).astype(np.float32)
 
-    def encode(self, targets: NDArray[Any], views: Views = ()) -> Encoded:
+    def encode(self, targets: NDArray[Any], views: Views = ()) -> Truth:
         rows = [self._encode_one(known, view) for known, view in zip(targets, views, strict=True)]
-        label, box, asked = (np.stack(part) for part in zip(*rows, strict=True))
-        return Encoded(torch.from_numpy(label), torch.from_numpy(box), torch.from_numpy(asked))
+        return Truth(*(list(part) for part in zip(*rows, strict=True)))
 
-    def _encode_one(self, known: NDArray[np.float64], view: Any) -> tuple[NDArray[Any], ...]:
-        wh = view.view_wh
-        if wh not in self._positions:
-            self._positions[wh] = positions(wh, STRIDES)
-        middles, level = self._positions[wh]
-        cut, share = seen_in(view.boxes(known[:, :4]), wh)
-        large = (cut[:, 2:] - cut[:, :2] >= LEAST_SIDE).all(1)
-        learned = (share >= LEAST_SHARE) & large
-        boxes, classes = cut[learned], known[learned, 4]
-        answer = assign(boxes, middles, level, STRIDES)
-        label = np.full(len(middles), len(self.classes), np.int64)
-        box = np.zeros((len(middles), 4), np.float32)
-        there = answer >= 0
-        label[there], box[there] = classes[answer[there]].astype(np.int64), boxes[answer[there]]
-        doubtful = cut[~learned]
-        within = (middles[:, None] >= doubtful[None, :, :2]) & (middles[:, None] <= doubtful[None, :, 2:])
-        return label, box, there | ~np.any(within.all(2), axis=1)
+    def _encode_one(self, known: NDArray[np.float64], view: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+        cut, share = seen_in(view.boxes(known[:, :4]), view.view_wh)
+        learned = (share >= LEAST_SHARE) & (cut[:, 2:] - cut[:, :2] >= LEAST_SIDE).all(1)
+        boxes = torch.from_numpy(cut.astype(np.float32))
+        return boxes[learned], torch.from_numpy(known[learned, 4].astype(np.int64)), boxes[~learned]
 
-    def loss(self, outputs: Sequence[Tensor], encoded: Encoded) -> Tensor:
-        logits, boxes = outputs[0].float(), outputs[1].float()
-        there = encoded.label < len(self.classes)
-        count = there.sum().clamp(min=1)
-        said, true = boxes[there], encoded.box[there]
-        quality = _overlap(said.detach(), true)
-        wanted = torch.zeros_like(logits)
-        wanted[there] = F.one_hot(encoded.label[there], len(self.classes)) * quality[:, None]
-        chance = logits.sigmoid()
-        focus = (wanted - chance).abs() ** self.recipe.loss.gamma
-        naming = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * focus
-        naming = (naming.sum(2) * encoded.asked).sum() / count
-        placing: Tensor = generalized_box_iou_loss(said, true, reduction="sum") / count
-        return naming + BOX_WEIGHT * placing
+    def loss(self, outputs: Sequence[Tensor], encoded: Truth) -> Tensor:
+        """The network's own."""
+        return outputs[0]
 
     def weights(self, targets: NDArray[Any]) -> None:
         return None
@@ -177,11 +142,3 @@ def _logit(scores: NDArray[np.floating]) -> NDArray[np.float64]:
 def _rows(kept: Kept) -> list[NDArray[np.floating]]:
     """The rows that hold a box, a table for each picture."""
     return [rows[rows[:, 4] > 0] for rows in kept]
-
-
-def _overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes [B, 4] with their partners, [B]."""
-    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
-    shared = (high - low).clamp(min=0).prod(1)
-    union = (a[:, 2:] - a[:, :2]).clamp(min=0).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - shared
-    return shared / union.clamp(min=1e-6)

@@ -9,6 +9,7 @@ N pictures; rows [N, ...] are what passes through the cut.
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -113,20 +114,24 @@ class Prefix(nn.Module):
 
 
 class Tail(nn.Module):
-    """Rows [N, ...] (pictures where nothing is cut off) to the network's outputs."""
+    """Rows [N, ...] (pictures where nothing is cut off) to the network's outputs, or with their truth to what the loss
+    takes."""
 
     def __init__(self, network: BaseNetwork, part: nn.Module | None) -> None:
         super().__init__()
         self.network, self.part = network, part
 
-    def forward(self, rows: Tensor) -> Sequence[Tensor]:
+    def forward(self, rows: Tensor, truth: Any = None) -> Sequence[Tensor]:
         if self.part is None:
-            return self.network(rows)  # type: ignore[no-any-return]
+            return self.network(rows, truth)  # type: ignore[no-any-return]
         features = self.part(rows)
         if not self.network.exact:
-            return self.network.read(features)
+            return self._answer(features, truth)
         with torch.autocast(rows.device.type, enabled=False):
-            return self.network.read(features.float())
+            return self._answer(features.float(), truth)
+
+    def _answer(self, features: Any, truth: Any) -> Sequence[Tensor]:
+        return self.network.read(features) if truth is None else self.network.learn(features, truth)
 
     @property
     def channels_last(self) -> bool:

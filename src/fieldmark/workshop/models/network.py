@@ -58,11 +58,13 @@ class Body(nn.Module):
 class BaseNetwork(nn.Module):
     """A backbone and what reads it, on raw pictures uint8 [N, H, W, 3]; `outputs` are the names of what it gives.
 
-    A task's own network overrides `trunk`, the part that may be cut in two, `read`, what follows it, and `head`.
+    A task's own network overrides `trunk`, the part that may be cut in two, `read`, what follows it, and `head`; one
+    that owns its loss overrides `learn`.
     """
 
     outputs: tuple[str, ...]
     exact = True  # `read` computes in float32 while it learns
+    ordered = True  # a place of an output always means the same; proposals change theirs
     mean: Tensor
     std: Tensor
 
@@ -78,9 +80,10 @@ class BaseNetwork(nn.Module):
         self.mean.copy_(torch.from_numpy(mean).view(1, 3, 1, 1))
         self.std.copy_(torch.from_numpy(std).view(1, 3, 1, 1))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        """The outputs in their order, [N, ...]."""
-        return self.read(self.trunk()(self.normalise(pictures)))
+    def forward(self, pictures: Tensor, truth: Any = None) -> tuple[Tensor, ...]:
+        """The outputs in their order, [N, ...]; with the truth of these pictures what the learner's loss takes."""
+        features = self.trunk()(self.normalise(pictures))
+        return self.read(features) if truth is None else self.learn(features, truth)
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """Pictures uint8 [N, H, W, 3] as the backbone takes them, [N, 3, H, W]."""
@@ -93,6 +96,11 @@ class BaseNetwork(nn.Module):
     def read(self, features: Any) -> tuple[Tensor, ...]:
         """The outputs of what the trunk gives."""
         raise NotImplementedError
+
+    def learn(self, features: Any, truth: Any) -> tuple[Tensor, ...]:
+        """What the learner's loss takes of what the trunk gives: the outputs, or of a network that owns its loss that
+        alone."""
+        return self.read(features)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Those that are not the backbone's."""

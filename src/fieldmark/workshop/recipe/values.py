@@ -10,6 +10,7 @@ Stage = Literal["head", "tail", "full"]
 Policy = Literal["none", "trivial", "rand"]
 Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
 Segmenter = Literal["unet", "fpn", "deeplabv3plus"]
+Detector = Literal["fcos", "ssdlite", "retinanet", "faster-rcnn"]
 Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
 Compute = Literal["auto", "f32", "bf16"]
 Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber", "quality-focal"]
@@ -43,7 +44,8 @@ class ModelRecipe:
 
     `head`: how later stages read the features (the linear one takes their average): "average", "gem", or attention
     with `maps` maps and `hidden` dimensions, beside which `join` keeps the average. `segmenter`: how features of
-    several sizes become a class for every pixel.
+    several sizes become a class for every pixel. `detector`: how they become boxes: "fcos" without anchors, or one of
+    torchvision's: "ssdlite", "retinanet", and "faster-rcnn" in two stages.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -53,6 +55,7 @@ class ModelRecipe:
     hidden: int = 128
     join: bool = True
     segmenter: Segmenter = "unet"
+    detector: Detector = "fcos"
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class LossRecipe:
     the squared error for a number, cross-entropy for pixels, beside which stand `dice` times the soft Dice loss and
     `kinds` times that of which thing a pixel shows.
 
-    `gamma`: how fast easy pictures fade in "focal"; `margin`: radians, of "arcface"; `width`: where "huber" turns
+    `gamma`: how fast easy pictures fade in "focal" (and positions in "quality-focal", the loss of model.detector=fcos;
+    the other detectors have losses of their own); `margin`: radians, of "arcface"; `width`: where "huber" turns
     straight. `imbalance`, of single labels: classes count alike by "weights", are drawn alike by "sampling", or their
     logits are moved by how frequent they are ("adjust"); "auto" is "adjust" where the largest class has ten times the
     pictures of the smallest.

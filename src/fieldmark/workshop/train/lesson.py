@@ -98,7 +98,7 @@ class TailLesson:
         ]
 
     def loss(self, batch: Rows) -> Tensor:
-        return self.learner.loss(self.module(batch.rows), batch.targets)
+        return self.learner.loss(self.module(batch.rows, batch.targets), batch.targets)
 
     def score(self) -> dict[str, float] | None:
         if not len(self.val):

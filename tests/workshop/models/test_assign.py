@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldmark.workshop.learn.assign import assign, positions, seen_in
-from fieldmark.workshop.models.detector import centres
+from fieldmark.workshop.models.assign import assign, positions, seen_in
+from fieldmark.workshop.models.fcos import centres
 
 STRIDES = (8, 16, 32)
 
