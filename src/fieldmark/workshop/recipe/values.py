@@ -110,7 +110,7 @@ class OptimRecipe:
 class LossRecipe:
     """What the later stages lower: `name` "auto" is cross-entropy for classes, that of each label ("bce") for labels,
     the squared error for a number, cross-entropy for pixels, beside which stand `dice` times the soft Dice loss and
-    `kinds` times that of which thing a pixel shows.
+    `kinds` times that of which thing a pixel shows and `presence` times that of whether the picture shows any.
 
     `gamma`: how fast easy pictures fade in "focal"; `margin`: radians, of "arcface"; `width`: where "huber" turns
     straight. `imbalance`, of single labels: classes count alike by "weights", are drawn alike by "sampling", or their
@@ -124,6 +124,7 @@ class LossRecipe:
     width: float = 1.0
     dice: float = 1.0
     kinds: float = 0.5
+    presence: float = 0.5
     imbalance: Imbalance = "auto"
 
 
