@@ -37,6 +37,17 @@ def test_the_same_seed_writes_the_same_text_after_any_prompt(writer, prompt):
     assert writer.generate(prompt, 40, seed=8) != text
 
 
+def test_text_is_written_by_the_engine_that_is_quick_at_single_steps_unless_one_was_asked_for(writer, run, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    assert writer.stepping.name == "onnxruntime"
+    asked = load(run[1].run, engine="openvino", precision="f32")
+    assert asked.stepping is asked.engine
+    assert asked.generate("The wren", 30, temperature=0) == writer.generate("The wren", 30, temperature=0)
+    monkeypatch.setattr("fieldmark.field.runtime.writer.installed", lambda package: False)
+    other = load(run[1].run)
+    assert other.stepping is other.engine
+
+
 def test_temperature_zero_takes_the_most_probable_and_low_top_p_too(writer):
     text = writer.generate("The", 30, temperature=0)
     assert text == writer.generate("The", 30, temperature=0, seed=5)

@@ -23,7 +23,9 @@ States = dict[str, NDArray[np.float32]]  # each [L, N, H]
 class Carried:
     """The network of a bundle of the task `sequence`; BundleError where it is not what the facts say."""
 
-    def __init__(self, bundle: Bundle, precision: str = "auto", engine: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, precision: str = "auto", engine: str = "auto", one_at_a_time: bool = False
+    ) -> None:
         self.bundle = bundle
         try:
             check_sequence_facts(bundle.facts)
@@ -40,7 +42,7 @@ class Carried:
             with compiling():
                 model = bundle.read(bundles.MODEL)
                 check_onnx(model)
-                self._inner = compile_engine(model, precision, name=engine)
+                self._inner = compile_engine(model, precision, name=engine, one_at_a_time=one_at_a_time)
         except FieldmarkError as error:
             if isinstance(error, BundleError):
                 raise BundleError(f"{bundle.path}: {error}") from error

@@ -65,22 +65,29 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def compile_engine(onnx: bytes, precision: str = "auto", threads: int | None = None, name: str = "auto") -> Compiled:
+def compile_engine(
+    onnx: bytes, precision: str = "auto", threads: int | None = None, name: str = "auto", one_at_a_time: bool = False
+) -> Compiled:
     """Compile an ONNX model for this CPU.
 
     `precision` "auto" is bfloat16 where the processor computes in it, float32 elsewhere. `threads` defaults to all
-    cores. `name` is "openvino", "onnxruntime" or "auto" (the first that is installed).
+    cores; calls are dealt out to them, or with `one_at_a_time`, in ONNX Runtime, the work of each call. `name` is
+    "openvino", "onnxruntime" or "auto" (the first that is installed).
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown_name("precision", precision, PRECISIONS))
     if name == "auto":
-        name = next((n for n in ENGINES if _installed(n)), "openvino")
+        name = next((n for n in ENGINES if installed(n)), "openvino")
     if name not in ENGINES:
         raise UsageError(unknown_name("engine", name, ENGINES))
-    return ENGINES[name](onnx, precision, threads or cores())
+    threads = threads or cores()
+    if ENGINES[name] is OnnxRuntime and one_at_a_time:
+        return OnnxRuntime(onnx, precision, threads, a_call=threads)
+    return ENGINES[name](onnx, precision, threads)
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Whether Python finds this package."""
     from importlib.util import find_spec
 
     return find_spec(package) is not None
@@ -166,13 +173,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class OnnxRuntime:
-    """ONNX Runtime on CPU in float32; parallel over calls, one thread each."""
+    """ONNX Runtime on CPU in float32; parallel over calls, each with `a_call` threads."""
 
     name = "onnxruntime"
     precision = "f32"
     micro_batch = 4
 
-    def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
+    def __init__(self, onnx: bytes, precision: str, threads: int, a_call: int = 1) -> None:
         if precision == "bf16":
             raise UsageError("ONNX Runtime computes in float32 on CPU; install openvino or choose precision f32")
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -181,7 +188,7 @@ class OnnxRuntime:
         except ImportError:
             raise MissingExtraError("the ONNX Runtime engine", "onnxruntime") from None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = a_call
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 

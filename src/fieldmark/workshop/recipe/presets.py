@@ -60,7 +60,7 @@ def sequence() -> Recipe:
     """
     data = DataRecipe(val=0.05, test=0.1)
     optim = replace(
-        Recipe().optim, rate=3e-3, head_factor=1.0, layer_decay=1.0, weight_decay=0.01, warm_up=0.05, clip=1.0
+        Recipe().optim, rate=4e-3, head_factor=1.0, layer_decay=1.0, weight_decay=0.01, warm_up=0.05, clip=1.0
     )
     tune = TuneRecipe(stages=("full",), most_epochs=20.0)
     return replace(quick(), name="sequence", task="sequence", data=data, tune=tune, optim=optim)

@@ -196,8 +196,8 @@ class SequenceRecipe:
 
     `cell` in `layers` layers of `hidden` units (0 = 512 for text, 64 for numbers) on an `embedding` of so many
     dimensions; `tie`: the embedding is the head's matrix as well (Press and Wolf 2017); `dropout` between the layers,
-    the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows of `window` steps at a time (0 = 32 of
-    64); in text, each goes on where the one before it ended.
+    the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows (0 = 32) of `window` steps (0 = 32 for
+    text, 64 for numbers) at a time; in text, each goes on where the one before it ended.
     `rare`: characters beyond ASCII that occur less often are read byte by byte. `period`: rows in which numbers repeat
     (0 = found in the training part).
     """

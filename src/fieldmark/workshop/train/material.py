@@ -27,7 +27,7 @@ from fieldmark.workshop.recipe import Recipe, SequenceRecipe
 from fieldmark.workshop.train.journal import Progress
 from fieldmark.workshop.train.windows import SeriesWindows, Source, TextWindows
 
-TEXT = {"hidden": 512, "window": 64, "batch": 32}  # small batches: in minutes, steps count (docs/sequences.md)
+TEXT = {"hidden": 512, "window": 32, "batch": 32}  # many small steps: in minutes, they count (docs/sequences.md)
 SERIES = {"hidden": 64, "window": 64, "batch": 32}
 EXAMPLE = (64, 16)  # steps and sequences of the parity check and of the look at speed
 FEWEST_LEARNED = 50  # codes or rows
