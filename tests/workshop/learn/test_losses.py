@@ -18,6 +18,7 @@ from fieldmark.workshop.learn.losses import (
     logit_adjusted,
     negative_log_likelihood,
     pixel_cross_entropy,
+    presence_cross_entropy,
     soft_cross_entropy,
     soft_dice,
     squared_error,
@@ -263,6 +264,33 @@ def test_the_losses_of_things_take_all_classes_but_the_first_together(seed, n, c
         for i in range(n)
     ]
     assert dice == pytest.approx(np.mean(each), rel=1e-4)
+
+
+@given(st.integers(0, 999), st.integers(1, 6), st.integers(2, 5))
+def test_whether_a_picture_shows_a_thing_is_asked_of_its_surest_positions(seed, n, classes):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (n, classes, 4, 5))
+    shares = np.zeros_like(logits)
+    shares[:, 0] = 1
+    kinds = rng.integers(0, 3, n)  # nothing, a sliver, a thing
+    for i, kind in enumerate(kinds):
+        if kind:
+            shares[i, :, 1, 2] = 0
+            shares[i, 1, 1, 2], shares[i, 0, 1, 2] = (0.3, 0.7) if kind == 1 else (0.9, 0.1)
+    expected = []
+    for i in np.flatnonzero(kinds != 1):
+        odds = np.log(np.exp(logits[i, 1:]).sum(0)) - logits[i, 0]
+        said = np.sort(odds.ravel())[-3:].mean()
+        expected.append(np.log1p(np.exp(-said if kinds[i] else said)))
+    found = presence_cross_entropy(*tensors(logits, shares), surest=3)
+    assert float(found) == pytest.approx(np.mean(expected) if expected else 0.0, rel=1e-4, abs=1e-7)
+
+
+def test_a_mostly_ignored_picture_is_asked_by_what_is_known_of_it():
+    logits = torch.tensor([[[[0.0, 0.0, 0.0]], [[1.0, 2.0, 9.0]]]])
+    shares = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]]]])
+    assert float(presence_cross_entropy(logits, shares, 2)) == pytest.approx(np.log1p(np.exp(1.5)))
+    assert float(presence_cross_entropy(logits, shares, 3)) == 0
 
 
 def test_losses_of_pixels_that_are_all_ignored_are_nothing():

@@ -46,6 +46,19 @@ def test_other_backbones_have_levels_too(backbone):
     assert trace(made).names
 
 
+def test_what_the_whole_picture_says_is_added_to_every_position():
+    made = network("unet")
+    with torch.no_grad():
+        made.scene.weight.zero_()
+        made.scene.bias.zero_()
+        alone = made(pictures())[0]
+        made.scene.weight.normal_()
+        coarsest = made.trunk()(made.normalise(pictures()))[-1].flatten(2)
+        expected = torch.cat([coarsest.mean(2), coarsest.max(2).values], 1) @ made.scene.weight.T
+        added = made(pictures())[0] - alone
+    torch.testing.assert_close(added, expected[:, :, None, None].expand_as(added), atol=1e-3, rtol=1e-3)
+
+
 def test_no_weight_is_kept_twice():
     made = network("unet")
     kept = list(made.state_dict(keep_vars=True).values())

@@ -110,6 +110,21 @@ def thing_dice(logits: Tensor, shares: Tensor, smooth: float = 0.5) -> Tensor:
     return (1 - (2 * both + smooth) / (sums + smooth)).mean()
 
 
+def presence_cross_entropy(logits: Tensor, shares: Tensor, surest: int = 10) -> Tensor:
+    """Cross-entropy of "this picture shows a thing", foreseen from the log-odds of a thing at its `surest` positions,
+    their mean; of logits [N, L, h, w] whose class 0 is the background. Pictures that show less of one than half a
+    position are not asked."""
+    logits = logits.float()
+    odds = (torch.logsumexp(logits[:, 1:], 1) - logits[:, 0]).flatten(1)
+    things, known = shares[:, 1:].sum(1).flatten(1).amax(1), (shares.sum(1) > 0).flatten(1)
+    odds = odds.masked_fill(~known, torch.finfo(odds.dtype).min / surest)
+    found = odds.topk(min(surest, odds.shape[1]), 1).values.mean(1)
+    asked = ((things == 0) | (things >= 0.5)) & (known.sum(1) >= surest)
+    if not asked.any():
+        return logits.sum() * 0
+    return F.binary_cross_entropy_with_logits(found[asked], (things[asked] > 0).float())
+
+
 def soft_dice(logits: Tensor, shares: Tensor, smooth: float = 1.0) -> Tensor:
     """1 - (2 sum p s + smooth) / (sum p + sum s + smooth) for probabilities p and shares s of a class over the batch,
     mean over the classes that are there (Milletari et al. 2016); what is ignored counts in neither."""

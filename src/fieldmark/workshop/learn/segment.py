@@ -101,6 +101,8 @@ class Segment:
         loss = losses.thing_cross_entropy(logits, encoded, gamma)
         if recipe.dice:
             loss = loss + recipe.dice * losses.thing_dice(logits, encoded)
+        if recipe.presence:
+            loss = loss + recipe.presence * losses.presence_cross_entropy(logits, encoded)
         if len(self.classes) == 2 or not recipe.kinds:
             return loss
         weights = self._weights(logits, 1)

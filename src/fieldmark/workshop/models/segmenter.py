@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fieldmark.errors import MissingExtraError, UsageError, unknown_name
@@ -102,11 +103,13 @@ class SegmentNetwork(BaseNetwork):
         self.decoder = SEGMENTERS[decoder](self.levels.channels)
         width: Any = self.decoder.width
         self.head = nn.Conv2d(width, n_classes, 1)
+        self.scene = nn.Linear(2 * self.levels.channels[-1], n_classes)
 
     def renew(self, recipe: Recipe) -> None:
         """Every class as likely at first."""
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        for layer in (self.head, self.scene):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.requires_grad_(False)
 
     def describe(self) -> dict[str, Any]:
@@ -116,5 +119,8 @@ class SegmentNetwork(BaseNetwork):
         return Levels(self.backbone.body, self.levels.indices)
 
     def read(self, features: Sequence[Tensor]) -> tuple[Tensor]:
-        """Logits [N, L, h, w] of the levels."""
-        return (self.head(self.dropout(self.decoder(features))),)
+        """Logits [N, L, h, w] of the levels; to those of each position is added what the whole picture says of a class
+        (as ParseNet, Liu et al. 2015), so that a defect's position needs less where the picture shows one."""
+        coarsest = features[-1]
+        scene = self.scene(torch.cat([coarsest.mean((2, 3)), coarsest.amax((2, 3))], 1))
+        return (self.head(self.dropout(self.decoder(features))) + scene[:, :, None, None],)

@@ -113,7 +113,7 @@ class OptimRecipe:
 class LossRecipe:
     """What the later stages lower: `name` "auto" is cross-entropy for classes, that of each label ("bce") for labels,
     the squared error for a number, cross-entropy for pixels, beside which stand `dice` times the soft Dice loss and
-    `kinds` times that of which thing a pixel shows.
+    `kinds` times that of which thing a pixel shows and `presence` times that of whether the picture shows any.
 
     `gamma`: how fast easy pictures fade in "focal" (and positions in "quality-focal", the loss of model.detector=fcos;
     the other detectors have losses of their own); `margin`: radians, of "arcface"; `width`: where "huber" turns
@@ -128,6 +128,7 @@ class LossRecipe:
     width: float = 1.0
     dice: float = 1.0
     kinds: float = 0.5
+    presence: float = 0.5
     imbalance: Imbalance = "auto"
 
 
