@@ -1,5 +1,7 @@
 """What a text or a table gives to learn from, and what counting alone foresees of it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_the_surprise_of_pairs_is_by_how_often_one_follows_the_other():
     rng = np.random.default_rng(0)
     learned, codes = rng.integers(0, 5, 300).astype(np.uint8), rng.integers(0, 6, 40).astype(np.uint8)
     found = pair_surprise(learned, codes, 6)
-    for i, (a, b) in enumerate(zip(codes[:-1], codes[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(codes)):
         share = (sum(learned == b) + 1) / (300 + 6)
         both = sum((learned[:-1] == a) & (learned[1:] == b))
         assert found[i] == pytest.approx(-np.log((both + 10 * share) / (sum(learned[:-1] == a) + 10)))
