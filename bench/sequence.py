@@ -45,7 +45,8 @@ from fieldmark.workshop.train.windows import TextWindows
 ORDER = 5
 MINUTES = (5, 15)
 WINDOW, BATCH, HIDDEN, EMBEDDING = 32, 32, 512, 128
-ROUNDS, STEPS, WRITTEN = 9, 32, 1_500
+SHAPES = ((WINDOW, BATCH), (64, 32), (64, 64))  # the first is the default
+ROUNDS, READ, WRITTEN = 9, 32_768, 1_500
 Rates = tuple[float, float]
 
 
@@ -73,25 +74,25 @@ def clocks() -> Rates:
 
 def rates(began: Rates) -> Rates:
     """Characters a second and a core-second since then."""
-    now, done = clocks(), STEPS * WINDOW * BATCH
-    return done / (now[0] - began[0]), done / (now[1] - began[1])
+    now = clocks()
+    return READ / (now[0] - began[0]), READ / (now[1] - began[1])
 
 
-def our_rounds(codes: Any, journal: Journal) -> Callable[[], Rates]:
+def our_rounds(codes: Any, journal: Journal, window: int, batch: int) -> Callable[[], Rates]:
     """Characters a second, and a core-second, of the loop that `train` runs, each time it is called."""
     recipe = load_recipe("sequence")
     device = torch.device("cpu")
     keep_freed_memory()
     used = np.unique(codes).tolist()
     network = CharRNN(256, "lstm", EMBEDDING, HIDDEN, 1, used=used)
-    source = TextWindows(codes, codes[:0], WINDOW, BATCH, 0)
+    source = TextWindows(codes, codes[:0], window, batch, 0)
     lesson = ReadingLesson(network, source, NextCode(used), 0.0, device, computes_bf16(device))
-    optimiser = make_optimiser([list(network.named_parameters())], (), recipe.optim, BATCH, plain=True)
+    optimiser = make_optimiser([list(network.named_parameters())], (), recipe.optim, batch, plain=True)
 
     def round_() -> Rates:
         with lesson.open():
             fit = Fit(
-                "bench", lesson, optimiser, Pace(STEPS), (recipe.optim, recipe.tune), journal,
+                "bench", lesson, optimiser, Pace(READ // (window * batch)), (recipe.optim, recipe.tune), journal,
                 autocast=lesson.autocast, seed=0,
             )  # fmt: skip
             began = clocks()
@@ -101,7 +102,7 @@ def our_rounds(codes: Any, journal: Journal) -> Callable[[], Rates]:
     return round_
 
 
-def plain_rounds(codes: Any) -> Callable[[int], Rates]:
+def plain_rounds(codes: Any, window: int, batch: int) -> Callable[[int], Rates]:
     """The same of a plain loop with so many threads, on an alphabet of the text's own characters."""
     names, numbers = np.unique(codes, return_inverse=True)
     embedding, lstm, head = (
@@ -111,33 +112,34 @@ def plain_rounds(codes: Any) -> Callable[[int], Rates]:
     )
     parameters = [*embedding.parameters(), *lstm.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, 3e-3)
-    length = len(codes) // BATCH
-    data = torch.from_numpy(numbers[: BATCH * length]).view(BATCH, length)
+    length = len(codes) // batch
+    data = torch.from_numpy(numbers[: batch * length]).view(batch, length)
     carried: list[Any] = [None, 0]
 
     def round_(threads: int) -> Rates:
         torch.set_num_threads(threads)
         began = clocks()
-        for _ in range(STEPS):
+        for _ in range(READ // (window * batch)):
             state, at = carried
-            rows = data[:, at : at + WINDOW + 1]
+            rows = data[:, at : at + window + 1]
             optimiser.zero_grad()
             found, state = lstm(embedding(rows[:, :-1]), state)
             loss = F.cross_entropy(head(found).flatten(0, 1), rows[:, 1:].flatten())
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            carried[:] = [tuple(s.detach() for s in state), (at + WINDOW) % (length - WINDOW - 1)]
+            carried[:] = [tuple(s.detach() for s in state), (at + window) % (length - window - 1)]
         return rates(began)
 
     return round_
 
 
-def speed() -> dict[str, float]:
+def speed(window: int, batch: int) -> dict[str, float]:
     """Characters trained a second, ours and plain, in turns."""
     codes = Alphabet().encode(austen().read_text(encoding="utf-8")[:2_000_000])
     with tempfile.TemporaryDirectory() as folder:
-        ours, plain = our_rounds(codes, Journal(Path(folder) / "log.jsonl")), plain_rounds(codes)
+        ours = our_rounds(codes, Journal(Path(folder) / "log.jsonl"), window, batch)
+        plain = plain_rounds(codes, window, batch)
         every = torch.get_num_threads()
         rows = [(*ours(), *plain(every), *plain(1)) for _ in range(ROUNDS)]
     names = (
@@ -210,7 +212,7 @@ def ngrams() -> dict[str, float]:
 def main(part: str, minutes: tuple[int, ...]) -> None:
     found = results.read("sequence")
     if part in ("all", "speed"):
-        found["speed"] = speed()
+        found["speed"] = {f"{batch} streams of {window}": speed(window, batch) for window, batch in SHAPES}
     if part in ("all", "train"):
         found["text"] = ngrams()
         for m in minutes:

@@ -109,7 +109,9 @@ def train(
 @click.argument("bundle")
 @click.argument("data")
 @click.option("--split", "part", help="train, val, test or all; default: test as recorded at training.")
-@click.option("--out", type=EXISTING, help="Also write report.html, and of pictures predictions.csv, into this new folder.")
+@click.option(
+    "--out", type=EXISTING, help="Also write report.html, and of pictures predictions.csv, into this new folder."
+)
 @GLANCES
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON line.")
 def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances: int | None, as_json: bool) -> None:

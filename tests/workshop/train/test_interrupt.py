@@ -9,6 +9,14 @@ import pytest
 from fieldmark.workshop.train import interrupt
 
 
+@pytest.fixture(autouse=True)
+def _handler():
+    """Python's own, whatever whoever started the tests asked for."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press():
     os.kill(os.getpid(), signal.SIGINT)
 

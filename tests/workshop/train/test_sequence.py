@@ -87,8 +87,12 @@ def test_ctrl_c_keeps_every_step_and_the_run_goes_on_from_there(run, tmp_path, m
         return step(self)
 
     monkeypatch.setattr(Fit, "_step", pressing)
-    with pytest.raises(KeyboardInterrupt):
-        tiny_train(run[0], tmp_path / "run")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(run[0], tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(done) == 7
     tiny_train(run[0], tmp_path / "run", resume=True)
     assert len(done) == sum(e["event"] == "train" for e in events(run[1].run))
