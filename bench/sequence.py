@@ -11,6 +11,7 @@ machine distorts less; generation eager, one character at a time, with the bette
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,6 +43,7 @@ from fieldmark.workshop.train.pace import Pace
 from fieldmark.workshop.train.reading import ReadingLesson
 from fieldmark.workshop.train.windows import TextWindows
 
+OUT = Path(__file__).parent / "out" / "sequence"
 ORDER = 5
 MINUTES = (5, 15)
 WINDOW, BATCH, HIDDEN, EMBEDDING = 32, 32, 512, 128
@@ -216,10 +218,10 @@ def main(part: str, minutes: tuple[int, ...]) -> None:
     if part in ("all", "train"):
         found["text"] = ngrams()
         for m in minutes:
-            with tempfile.TemporaryDirectory() as folder:
-                found[f"{m} minutes"] = trained(m, Path(folder) / "run")
-                found["generation"] = generation(Path(folder) / "run")
-                results.write("sequence", found)
+            shutil.rmtree(OUT / str(m), ignore_errors=True)
+            found[f"{m} minutes"] = trained(m, OUT / str(m))
+            found["generation"] = generation(OUT / str(m))
+            results.write("sequence", found)
     if part == "generate":
         found["generation"] = generation(Path(sys.argv[2]))
     results.write("sequence", found)
