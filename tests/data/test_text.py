@@ -109,3 +109,11 @@ def test_a_text_that_changes_meanwhile_and_a_cache_that_cannot_be_written_are_sa
     monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UsageError, match="FIELDMARK_CACHE"):
         encode_text(text, Alphabet(), [], nothing)
+
+
+def test_an_empty_file_in_a_folder_is_left_out_and_listed(tmp_path):
+    (tmp_path / "a.txt").write_text("The wren sings. " * 100, encoding="utf-8")
+    (tmp_path / "b.txt").write_text("", encoding="utf-8")
+    found = open_text(tmp_path)
+    assert [(s.name, s.reason) for s in found.skipped] == [("b.txt", "is empty")]
+    assert found.characters == 1600

@@ -60,7 +60,10 @@ def open_text(place: str | Path, fewest: int = FEWEST_CHARACTERS) -> Text:
     usable, skipped, characters = [], [], 0
     for file in files:
         try:
-            characters += sum(map(len, _read(file)))
+            length = sum(map(len, _read(file)))
+            if not length and len(files) > 1:
+                raise DataError(f"{file} is empty")
+            characters += length
             usable.append(file)
         except DataError as error:
             if len(files) == 1:

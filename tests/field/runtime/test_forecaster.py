@@ -97,3 +97,11 @@ def test_a_bundle_whose_facts_do_not_fit_is_one_sentence(run, tmp_path, change):
     bundles.save(tmp_path / "b", facts, {name: good.read(name) for name in (bundles.MODEL, bundles.WEIGHTS)})
     with pytest.raises(BundleError, match="scaling"):
         load(tmp_path / "b")
+
+
+def test_few_rows_and_odd_columns_are_foreseen_from_all_the_same(forecaster, tmp_path):
+    odd = np.stack([np.arange(10.0), np.full(10, np.nan)], 1)
+    for values in (waves(10), waves(1), odd):
+        found = forecaster.predict(write_table(tmp_path / "few.csv", values), steps=2)
+        assert found.shape == (2, 2)
+        assert np.isfinite(found).all()
