@@ -30,6 +30,7 @@ from bench import results
 from bench.ngram import bits_per_character
 from bench.texts import austen
 from fieldmark.data.alphabet import Alphabet
+from fieldmark.field.runtime import cores
 from fieldmark.field.runtime.loading import load_writer
 from fieldmark.field.runtime.writer import cuts
 from fieldmark.workshop.learn.sequence import NextCode
@@ -142,7 +143,7 @@ def speed(window: int, batch: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         ours = our_rounds(codes, Journal(Path(folder) / "log.jsonl"), window, batch)
         plain = plain_rounds(codes, window, batch)
-        every = torch.get_num_threads()
+        every = cores()
         rows = [(*ours(), *plain(every), *plain(1)) for _ in range(ROUNDS)]
     names = (
         "trained_per_s",
@@ -185,7 +186,7 @@ def eager(bundle: Path) -> Callable[[int], float]:
 
 def generation(run: Path) -> dict[str, float]:
     """Characters written a second, ours and eager, in turns."""
-    writer, other, every = load_writer(run), eager(run / "bundle"), torch.get_num_threads()
+    writer, other, every = load_writer(run), eager(run / "bundle"), cores()
     writer.generate("", 50)
     found = []
     for seed in range(ROUNDS):

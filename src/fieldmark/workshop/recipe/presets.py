@@ -55,8 +55,8 @@ def sequence() -> Recipe:
     """A character model of text, or a model of numbers in time order, from random weights; the default with
     `--task sequence`.
 
-    `fieldmark train book.txt --out run --recipe sequence --budget 5m`: Jane Austen's six novels (4 MB) to 1.73 bits a
-    character on two cores, 4 % fewer than n-grams of order 5.
+    `fieldmark train book.txt --out run --recipe sequence --budget 5m`: Jane Austen's six novels (4 MB) to 1.68 bits a
+    character on two cores, 4 % fewer than n-grams of order 5; in 15 minutes to 1.60.
     """
     data = DataRecipe(val=0.05, test=0.1)
     optim = replace(
