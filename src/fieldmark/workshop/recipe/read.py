@@ -176,7 +176,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sequence.hidden": (0, 4096),
     "sequence.layers": (1, 16),
     "sequence.embedding": (1, 4096),
-    "sequence.dropout": (0, 0.95),
+    "sequence.dropout": (-1, 0.95),
     "sequence.window": (0, 4096),
     "sequence.batch": (0, 4096),
     "sequence.rare": (1, 1_000_000),

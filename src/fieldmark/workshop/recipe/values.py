@@ -199,9 +199,10 @@ class SequenceRecipe:
     """The network of the task `sequence`, and how it reads.
 
     `cell` in `layers` layers of `hidden` units (0 = 512 for text, 64 for numbers) on an `embedding` of so many
-    dimensions; `tie`: the embedding is the head's matrix as well (Press and Wolf 2017); `dropout` between the layers,
-    the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows (0 = 32) of `window` steps (0 = 32 for
-    text, 64 for numbers) at a time; in text, each goes on where the one before it ended.
+    dimensions; `tie`: the embedding is the head's matrix as well (Press and Wolf 2017); `dropout` between the layers
+    (-1 = none for text, 0.3 for numbers), the same for all steps of a window (Gal and Ghahramani 2016). `batch` windows
+    (0 = 32) of `window` steps (0 = 32 for text, 64 for numbers) at a time; in text, each goes on where the one before
+    it ended.
     `rare`: characters beyond ASCII that occur less often are read byte by byte. `period`: rows in which numbers repeat
     (0 = found in the training part).
     """
@@ -211,7 +212,7 @@ class SequenceRecipe:
     layers: int = 1
     embedding: int = 128
     tie: bool = False
-    dropout: float = 0.0
+    dropout: float = -1.0
     window: int = 0
     batch: int = 0
     rare: int = 5

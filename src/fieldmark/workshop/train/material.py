@@ -31,6 +31,7 @@ from fieldmark.workshop.train.windows import SeriesWindows, Source, TextWindows
 
 TEXT = {"hidden": 512, "window": 32, "batch": 32}  # many small steps: in minutes, they count (docs/sequences.md)
 SERIES = {"hidden": 64, "window": 64, "batch": 32}
+DROPOUT = {"text": 0.0, "series": 0.3}  # tables are short
 EXAMPLE = (64, 16)  # steps and sequences of the parity check and of the look at speed
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 BYTES_A_WEIGHT = 40  # itself, gradients of two parts, moments, averages, copies
@@ -207,8 +208,10 @@ def _check_memory(wanted: SequenceRecipe, inputs: int, outputs: int) -> None:
         )
 
 
-def _filled(recipe: SequenceRecipe, defaults: Mapping[str, int]) -> SequenceRecipe:
-    return replace(recipe, **cast(Any, {name: getattr(recipe, name) or value for name, value in defaults.items()}))
+def _filled(recipe: SequenceRecipe, kind: str, defaults: Mapping[str, int]) -> SequenceRecipe:
+    dropout = recipe.dropout if recipe.dropout >= 0 else DROPOUT[kind]
+    sizes = {name: getattr(recipe, name) or value for name, value in defaults.items()}
+    return replace(recipe, dropout=dropout, **cast(Any, sizes))
 
 
 def _parts(total: int, recipe: Recipe, what: str) -> dict[str, tuple[int, int]]:
@@ -220,7 +223,7 @@ def _parts(total: int, recipe: Recipe, what: str) -> dict[str, tuple[int, int]]:
 
 
 def _text(text: Text, recipe: Recipe, progress: Progress) -> Material:
-    wanted = _filled(recipe.sequence, TEXT)
+    wanted = _filled(recipe.sequence, "text", TEXT)
     parts = _parts(text.characters, recipe, "characters")
     train = parts["train"][1]
     alphabet = make_alphabet(text, train, wanted.rare)
@@ -240,7 +243,7 @@ def _used(codes: Array, size: int) -> list[int]:
 
 
 def _series(series: Series, recipe: Recipe) -> Material:
-    wanted = _filled(recipe.sequence, SERIES)
+    wanted = _filled(recipe.sequence, "series", SERIES)
     parts = _parts(len(series.values), recipe, "rows")
     train, val = parts["train"][1], parts.get("val", parts["train"])[1]
     series = _rich(series, train)

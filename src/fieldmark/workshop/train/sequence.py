@@ -81,7 +81,7 @@ def train_sequence(wish: Wish) -> tuple[list[Evaluation], int]:
             torch.manual_seed(recipe.seed)
             network = material.network()
         bf16 = {"auto": computes_bf16(device), "bf16": True, "f32": False}[recipe.tune.compute]
-        lesson = ReadingLesson(network, material.source, material.task, recipe.sequence.dropout, device, bf16)
+        lesson = ReadingLesson(network, material.source, material.task, material.wanted.dropout, device, bf16)
         fitted = _fit(wish, recipe, material, lesson, journal, bf16)
         with atomic_folder(wish.run / "bundle") as partial:
             evaluations = write_sequence_bundle(partial, wish.run, recipe, material, network, fitted.facts(), journal)
