@@ -1,7 +1,6 @@
 """The task `sequence` from DATA to RUN: what is written, the same by the same seed, resumed to the very bytes."""
 
 import json
-import os
 import signal
 
 import numpy as np
@@ -83,7 +82,7 @@ def test_ctrl_c_keeps_every_step_and_the_run_goes_on_from_there(run, tmp_path, m
     def pressing(self) -> bool:
         done.append(0)
         if len(done) == 7:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
         return step(self)
 
     monkeypatch.setattr(Fit, "_step", pressing)
