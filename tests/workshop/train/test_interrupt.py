@@ -17,7 +17,7 @@ def _handler():
 
 
 def press():
-    """What Python does when Ctrl-C was pressed; a real signal would reach the threads of all libraries of a test run."""
+    """What Python does when Ctrl-C was pressed; a real signal would reach threads of all libraries of a test run."""
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         handler(signal.SIGINT, None)
