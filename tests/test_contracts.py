@@ -19,7 +19,7 @@ from fieldmark.workshop.export.onnx import EXPORTERS, export_onnx
 from fieldmark.workshop.models import Network, create_backbone, weights
 from fieldmark.workshop.models.network import OUTPUTS
 from fieldmark.workshop.recipe import PRESETS, Recipe, check, load_recipe
-from fieldmark.workshop.train.job import TASKS as TRAINED
+from fieldmark.workshop.train.wish import TASKS as TRAINED
 from tests.making import CLASSES, SIZE, by_hand, network_weights, tiny_onnx
 
 

@@ -55,6 +55,8 @@ def test_every_block_runs_in_its_order(tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
     }
+    draw = "from fieldmark.data.synthetic import cached_field_guide; cached_field_guide()"
+    run([sys.executable, "-c", draw], tmp_path, env)  # beforehand, so that a minute is enough on a busy machine
     for kind, text in blocks("README.md"):
         if kind == "python":
             run([sys.executable, "-c", text], tmp_path, env)

@@ -58,7 +58,7 @@ def train(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Learn what DATA tells of its pictures: their class, their labels, a number, or the boxes in them.
+    """Learn what DATA tells of its pictures: their class, their labels, a number, the boxes in them, or every pixel.
 
     DATA is a folder of class folders (or of train/val/test folders of those), a CSV, TSV or Parquet table with the
     columns path and label (or labels, or target), a COCO, VOC or YOLO set, or a name: field-guide, or one that
@@ -133,6 +133,7 @@ def evaluate(bundle: str, data: str, part: str | None, out: Path | None, glances
             maps = _write_evaluation(partial, recogniser, evaluation, report)
     for skip in evaluation.skipped:
         printing.left_out(skip.name, skip.reason)
+    printing.notes(evaluation.notes)
     if as_json:
         printing.print_json(evaluation.to_json() | ({"maps": maps} if maps else {}))
         return

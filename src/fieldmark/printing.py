@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
+    from fieldmark.data.index import Note
     from fieldmark.types import Prediction
 
 
 TOP = 5  # of fewer classes it says nothing
 NAMES_SHOWN = 5
+NOTES_SHOWN = 20
+LONGEST_ID = 18  # digits: below 2^63
 SUMMARY_WORDS = {
     "miou": "mean IoU",
     "foreground_iou": "IoU of all things together",
@@ -43,6 +46,14 @@ def visible(text: object) -> str:
 def left_out(name: str, reason: str) -> None:
     """Say on standard error what was left out, and why."""
     click.echo(f"left out {visible(name)}: {visible(reason)}", err=True)
+
+
+def notes(found: Sequence["Note"]) -> None:
+    """Say on standard error what was mended or passed over in annotations: the first, and how many more."""
+    for note in found[:NOTES_SHOWN]:
+        click.echo(visible(f"{note.name}: {note.text}"), err=True)
+    if len(found) > NOTES_SHOWN:
+        click.echo(f"and {count(len(found) - NOTES_SHOWN, 'more note')} on annotations", err=True)
 
 
 def harmless(text: str) -> str:
@@ -91,19 +102,23 @@ def write_boxes(stream: TextIO, predictions: Iterable["Prediction"]) -> None:
 
 
 def coco_results(predictions: Iterable["Prediction"], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The boxes, or the masks of things as run lengths, as COCO results. An image's id is the number that is its file's
-    name, as COCO names them, else its place in the order given, from 1; a category's is its place among `classes`,
-    from 1."""
-    rows = []
+    """The boxes, or the masks of things as run lengths, as COCO results. Images' ids are the numbers that are their
+    files' names, as COCO names them, where all are and no two are the same, else their places in the order given, from
+    1; a category's is its place among `classes`, from 1."""
+    rows, stems = list[dict[str, Any]](), list[str]()
     for place, p in enumerate(predictions, start=1):
-        stem = PurePath(p.path).stem
-        image = {"image_id": int(stem) if stem.isdecimal() and stem.isascii() else place, "file_name": p.path}
+        stems.append(PurePath(p.path).stem)
+        image = {"image_id": place, "file_name": p.path}
         rows += [{**image, **row} for row in _mask_results(p, classes)]
         for box in p.extra.get("boxes", ()):
             x0, y0, x1, y1 = box["xyxy"]
             kind = {"category_id": classes.index(box["label"]) + 1, "category": box["label"]}
             xywh = [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)]
             rows.append({**image, **kind, "bbox": xywh, "score": box["probability"]})
+    numbers = [int(stem) for stem in stems if stem.isdecimal() and stem.isascii() and len(stem) <= LONGEST_ID]
+    if len(set(numbers)) == len(stems):
+        for row in rows:
+            row["image_id"] = numbers[row["image_id"] - 1]
     return rows
 
 

@@ -187,6 +187,11 @@ class Prediction:
         return None if self.numbers is None else unpack(self.numbers)
 
     @property
+    def boxes(self) -> list[dict[str, Any]]:
+        """The boxes shown, of a detection: `label`, `probability` and `xyxy` in pixels each."""
+        return list(self.extra.get("boxes", ()))
+
+    @property
     def label(self) -> str | None:
         """The most probable label, or None when the picture could not be used."""
         return self.labels[0].label if self.labels else None

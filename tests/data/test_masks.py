@@ -199,6 +199,28 @@ def test_polygons_that_reach_anywhere_are_drawn_within_the_picture(points):
     assert mask_values(Outlines((9, 7), (Region("ash", (points,)),))).shape == (7, 9)
 
 
+NEAR = st.lists(st.tuples(st.floats(-12, 30, width=32), st.floats(-12, 30, width=32)), min_size=3, max_size=9)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(NEAR, min_size=1, max_size=3), st.integers(1, 19), st.integers(1, 19))
+def test_what_is_drawn_around_a_region_is_what_is_drawn_in_the_whole(polygons, width, height):
+    points = [np.array(p, np.float32) for p in polygons]
+    limits = [np.clip(p, [-width, -height], [2 * width, 2 * height]) for p in points]
+    whole = coco.decode(coco.merge(coco.frPyObjects([p.ravel().tolist() for p in limits], height, width)))
+    found = mask_values(Outlines((width, height), (Region("ash", tuple(points)),)))
+    np.testing.assert_array_equal(found, whole)
+    assert found.flags.c_contiguous
+
+
+def test_many_small_outlines_in_a_large_picture_are_drawn():
+    square = np.array([[0, 0], [9, 0], [9, 9], [0, 9]], np.float32)
+    at = [np.array([20 * (i % 50), 20 * (i // 50)], np.float32) for i in range(2500)]
+    found = mask_values(Outlines((5000, 5000), tuple(Region("ash", (square + place,)) for place in at)))
+    assert found.sum() == 2500 * 81
+    assert found[20 * 49 + 8, 20 * 49 + 8] == 1
+
+
 def test_a_polygon_covers_the_pixels_whose_middle_is_inside(tmp_path):
     rng = np.random.default_rng(0)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 25))
@@ -219,8 +241,14 @@ def test_an_endless_outline_is_refused(tmp_path):
 
 
 def test_what_would_draw_for_hours_is_refused():
-    with pytest.raises(PictureError, match="300 outlines in 9000 x 9000 pixels take too long to draw"):
-        mask_values(Outlines((9000, 9000), (Region("ash", runs=(81_000_000,)),) * 300))
+    with pytest.raises(PictureError, match="30 outlines in 9000 x 9000 pixels take too long to draw"):
+        mask_values(Outlines((9000, 9000), (Region("ash", runs=(81_000_000,)),) * 30))
+    square = np.array([[5, 5], [2900, 5], [2900, 2900], [5, 2900]], np.float32)
+    with pytest.raises(PictureError, match="2,200 outlines in 3000 x 3000 pixels take too long to draw"):
+        mask_values(Outlines((3000, 3000), (Region("ash", (square,)),) * 2200))
+    zigzag = np.tile(np.array([[0, 0], [900, 900]], np.float32), (2500, 1))
+    with pytest.raises(PictureError, match="20 outlines in 900 x 900 pixels take too long to draw"):
+        mask_values(Outlines((900, 900), (Region("ash", (zigzag,)),) * 20))
     with pytest.raises(PictureError, match="outlines in more than 100 million pixels"):
         mask_values(Outlines((90_000, 90_000), (Region("ash", runs=(1,)),)))
 

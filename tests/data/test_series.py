@@ -54,6 +54,26 @@ def test_a_table_that_cannot_be_learned_from_is_one_sentence(tmp_path, rows, say
         open_series(write(tmp_path / "a.csv", rows))
 
 
+def test_a_counter_with_a_decimal_comma_says_when(tmp_path):
+    rows = [f"{i // 2},{5 * (i % 2)};{i * i % 11}" for i in range(70)]
+    (tmp_path / "a.csv").write_text("hours;warm\n" + "\n".join(rows), encoding="utf-8")
+    found = open_series(tmp_path / "a.csv")
+    assert found.columns == ("warm",)
+    assert [(s.name, s.reason) for s in found.skipped] == [("column hours", "it says when; not foreseen")]
+
+
+@pytest.mark.parametrize(("others", "refused"), [(8, True), (9, False)])
+def test_a_column_is_one_of_times_when_nine_tenths_are(tmp_path, others, refused):
+    rows = [f"2024-01-{28 - i % 28:02d},{i % 7},1,x" for i in range(80)]
+    rows[:others] = [f"then,{i % 7},1,x" for i in range(others)]
+    write(tmp_path / "a.csv", rows, "began,hens,cocks,name")
+    if refused:
+        with pytest.raises(DataError, match="began falls"):
+            open_series(tmp_path / "a.csv")
+    else:
+        assert "hens" in open_series(tmp_path / "a.csv").columns
+
+
 def test_tables_of_other_countries_are_read(tmp_path):
     rows = [f"2024-01-01;{i % 9},5;\u2212{i % 7}" for i in range(70)]
     (tmp_path / "a.csv").write_text("date;warm;cold\n" + "\n".join(rows), encoding="utf-8")

@@ -94,7 +94,9 @@ def boxed(index: Index) -> Index:
         if s.boxes is not None
     )
     if not any(s.labels for s in known):
-        raise DataError(f"{index.source} has no boxes; give a COCO, VOC or YOLO set or a table with a row for each box")
+        why = f" ({index.notes[0].name}: {index.notes[0].text})" if index.notes else ""
+        advice = "give a COCO, VOC or YOLO set or a table with a row for each box"
+        raise DataError(f"{index.source} has no boxes{why}; {'mend them' if why and index.kind == 'boxes' else advice}")
     lacking = tuple(Skipped(s.name, "its boxes are not known") for s in index.samples if s.boxes is None)
     return replace(index, samples=known, skipped=index.skipped + lacking, kind="boxes")
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,9 @@ FOREGROUND = "foreground"  # what a binary mask marks when nothing names it
 IGNORE = 255  # pixels that count neither in training nor in scores
 UNKNOWN = 254  # pixels of a class that the recogniser does not have: never right
 MAX_CLASSES = UNKNOWN
-MAX_OUTLINE = 5_000_000  # pixels of length: what drawing one costs grows with it,
-MAX_DRAWN = 20_000_000_000  # and with regions times pixels of the picture
+MAX_OUTLINE = 5_000_000  # pixels of length: drawing takes memory for each
+MAX_DRAWN = 2_000_000_000  # pixels of all regions of a picture, some seconds: those around each, and
+LENGTH_COST = 40  # as many for one of length
 Numbers = NDArray[np.uint8]
 
 
@@ -148,16 +150,55 @@ def _drawn(outlines: Outlines) -> Numbers:
     width, height = outlines.size_wh
     if width * height > MAX_PIXELS:
         raise PictureError(f"outlines in more than {MAX_PIXELS // 1_000_000} million pixels")
-    if len(outlines.regions) * width * height > MAX_DRAWN:
-        raise PictureError(f"{len(outlines.regions):,} outlines in {width} x {height} pixels take too long to draw")
     names = mask_names(outlines)
     if len(names) > MAX_CLASSES:
         raise PictureError(f"it has things of {len(names)} classes; at most {MAX_CLASSES} can be told apart")
     number = {name: i for i, name in enumerate(names)}
-    values = np.zeros((height, width), np.uint8)
-    for region in outlines.regions:
-        values[_inside(region, width, height)] = number[region.label]
-    return values
+    parts = [_Part.of(region, width, height) for region in outlines.regions]
+    if sum(part.cost for part in parts) > MAX_DRAWN:
+        raise PictureError(f"its {len(parts):,} outlines in {width} x {height} pixels take too long to draw")
+    values = np.zeros((height, width), np.uint8, order="F")  # as regions are
+    for part in parts:
+        if part.width and part.height:
+            grid = values[part.top : part.top + part.height, part.left : part.left + part.width]
+            np.copyto(grid, number[part.region.label], where=_inside(part.region, part.width, part.height))
+    return np.ascontiguousarray(values)
+
+
+class _Part(NamedTuple):
+    """A region within a grid of its own, and where that grid lies in the picture."""
+
+    region: Region
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
+
+    @classmethod
+    def of(cls, region: Region, width: int, height: int) -> "_Part":
+        """Of polygons the grid around them; run lengths are of the whole picture.
+
+        Points further out than the picture is large are moved in. Grids begin at whole pixels within the picture: what
+        is drawn in one is what would be drawn in the whole.
+        """
+        if region.runs is not None or not region.polygons:
+            return cls(region, width, height)
+        reach = np.array([width, height], np.float32)
+        polygons = [np.clip(p, -reach, 2 * reach) for p in region.polygons]
+        points = np.concatenate(polygons)
+        low = np.clip(np.floor(points.min(0)) - 1, 0, reach)
+        columns, rows = np.maximum(np.clip(np.ceil(points.max(0)) + 1, 0, reach) - low, 0).astype(int).tolist()
+        left, top = low.astype(int).tolist()
+        return cls(Region(region.label, tuple(p - low for p in polygons)), columns, rows, left, top)
+
+    @property
+    def cost(self) -> float:
+        return self.width * self.height + LENGTH_COST * sum(map(_length, self.region.polygons))
+
+
+def _length(polygon: NDArray[np.floating]) -> float:
+    """Pixels of an outline, each counted once."""
+    return float(np.abs(polygon - np.roll(polygon, 1, 0)).max(1).sum())
 
 
 def _inside(region: Region, width: int, height: int) -> NDArray[np.bool_]:
@@ -171,17 +212,10 @@ def _inside(region: Region, width: int, height: int) -> NDArray[np.bool_]:
             runs = {"size": [height, width], "counts": region.runs}
         elif region.runs is not None:
             runs = coco.frPyObjects({"size": [height, width], "counts": list(region.runs)}, height, width)
+        elif max(map(_length, region.polygons)) > MAX_OUTLINE:
+            raise ValueError("it is longer than any outline of a thing")
         else:
-            runs = coco.merge(coco.frPyObjects(_lines(region, width, height), height, width))
-        return np.asarray(coco.decode(runs), np.bool_).reshape(height, width)
+            runs = coco.merge(coco.frPyObjects([p.ravel().tolist() for p in region.polygons], height, width))
+        return np.asarray(coco.decode(runs)).view(np.bool_).reshape(height, width)
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise PictureError(f"an outline of {region.label!r} cannot be drawn: {first_line(error)}") from error
-
-
-def _lines(region: Region, width: int, height: int) -> list[list[float]]:
-    """The polygons as COCO writes them; points further out than the picture is large are moved in."""
-    reach = np.array([width, height], np.float32)
-    polygons = [np.clip(p, -reach, 2 * reach) for p in region.polygons]
-    if sum(float(np.abs(p - np.roll(p, 1, 0)).max(1).sum()) for p in polygons) > MAX_OUTLINE:
-        raise ValueError("it is longer than any outline of a thing")
-    return [p.ravel().tolist() for p in polygons]

@@ -5,6 +5,8 @@ T time steps, C columns, F = 4 C inputs.
 
 import csv
 import datetime
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from fieldmark.errors import DataError
 from fieldmark.files import is_file, sha256
+from fieldmark.printing import count
 
 from .index import Skipped
 
@@ -60,7 +63,7 @@ def open_series(place: str | Path, wanted: Sequence[str] = ()) -> Series:
     _check_order(path, columns)
     if lacks := [name for name in wanted if name not in columns]:
         raise DataError(f"{path} lacks the column {lacks[0]} that the model was trained on; found: {_some(names)}")
-    parsed = {name: _numbers(columns[name], table.decimal) for name in wanted or names}
+    parsed = {name: np.array([_number(c, table.decimal) for c in columns[name]]) for name in wanted or names}
     kept = [*wanted] or [name for name in names if _foreseen(name, columns[name], parsed[name])]
     if not kept:
         raise DataError(
@@ -71,18 +74,14 @@ def open_series(place: str | Path, wanted: Sequence[str] = ()) -> Series:
         raise DataError(f"{path} has {len(kept):,} columns of numbers; give at most {MOST_COLUMNS:,}")
     fewest = 1 if wanted else FEWEST_ROWS
     if len(rows) < fewest:
-        raise DataError(f"{path} has {_rows(len(rows))}; give at least {fewest}")
+        raise DataError(f"{path} has {count(len(rows), 'row')} of numbers; give at least {fewest}")
     values = np.stack([parsed[name] for name in kept], 1)
-    skipped = [*table.skipped, *_left_out(columns, {name: parsed[name] for name in kept}, wanted)]
-    return Series(str(place), tuple(kept), values, sha256(path.read_bytes()), tuple(skipped))
+    skipped = (*table.skipped, *_left_out(columns, parsed, kept))
+    return Series(str(place), tuple(kept), values, sha256(path.read_bytes()), skipped)
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names)[:200] or "none"
-
-
-def _rows(n: int) -> str:
-    return f"{n:,} row{'s' if n != 1 else ''} of numbers"
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,7 @@ def _table(path: Path) -> _Table:
             first = stream.readline()
             stream.seek(0)
             delimiter = max("\t" if path.suffix.lower() == ".tsv" else ",", ";", "\t", key=first.count)
-            reader = csv.reader(stream, delimiter=delimiter)
-            for row in reader:
+            for row in csv.reader(stream, delimiter=delimiter):
                 if len(rows) > MOST_ROWS or len(rows) * max(1, len(row)) > MOST_CELLS:
                     raise DataError(
                         f"{path} has more than {MOST_ROWS:,} rows or {MOST_CELLS:,} cells; give a part of it"
@@ -140,11 +138,6 @@ def _number(cell: str, decimal: str = ".") -> float:
     return value if abs(value) <= LARGEST else float("nan")
 
 
-def _numbers(cells: Sequence[str], decimal: str = ".") -> Values:
-    """A column's numbers, NaN for the others."""
-    return np.array([_number(cell, decimal) for cell in cells])
-
-
 def _foreseen(name: str, cells: Sequence[str], values: Values) -> bool:
     """Whether a column holds numbers, most of it, and does not only say when."""
     filled = sum(cell.lower() not in MISSING for cell in cells)
@@ -157,15 +150,16 @@ def _counts(name: str, values: Values) -> bool:
     return name.lower() in TIME_NAMES or bool(len(steps) > 1 and steps[0] > 0 and (steps == steps[0]).all())
 
 
-def _left_out(columns: Mapping[str, Sequence[str]], kept: Mapping[str, Values], wanted: Sequence[str]) -> list[Skipped]:
-    """What is not used, and why: columns, unless others are not `wanted`, and cells."""
+def _left_out(columns: Mapping[str, Sequence[str]], parsed: Mapping[str, Values], kept: Sequence[str]) -> list[Skipped]:
+    """What of the `parsed` columns is not used, and why: whole ones and cells."""
     found = []
-    for name, cells in columns.items():
+    for name, values in parsed.items():
+        cells = columns[name]
         if name in kept:
-            wrong = [i for i in np.flatnonzero(np.isnan(kept[name])).tolist() if cells[i].lower() not in MISSING]
+            wrong = [i for i in np.flatnonzero(np.isnan(values)).tolist() if cells[i].lower() not in MISSING]
             found += [Skipped(f"row {i + 1}, column {name}", _wrong(cells[i])) for i in wrong]
-        elif not wanted:
-            when = _moment(cells[0]) is not None or _counts(name, _numbers(cells))
+        else:
+            when = _moment(cells[0]) is not None or _counts(name, values)
             found.append(Skipped(f"column {name}", "it says when; not foreseen" if when else "it holds no numbers"))
     return found
 
@@ -183,15 +177,20 @@ def _moment(cell: str) -> float | None:
         return None
 
 
+def _times(cells: Sequence[str]) -> bool:
+    """Whether a column holds dates or times, most of it."""
+    others = (i for i, cell in enumerate(cells) if _moment(cell) is None)
+    return next(itertools.islice(others, len(cells) - math.ceil(TIMES * len(cells)), None), None) is None
+
+
 def _check_order(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     """DataError when a column of times runs backwards."""
     for name, cells in columns.items():
-        moments = [_moment(cell) for cell in cells]
-        if name.lower() in TIME_NAMES:
-            moments = [_number(cell) if m is None else m for cell, m in zip(cells, moments, strict=True)]
-        elif sum(m is not None for m in moments) < TIMES * len(cells):
+        named = name.lower() in TIME_NAMES
+        if not named and not _times(cells):
             continue
-        times = np.array([np.nan if m is None else m for m in moments])
+        moments = [_moment(cell) for cell in cells]
+        times = np.array([_number(c) if named and m is None else m for c, m in zip(cells, moments, strict=True)], float)
         places = np.flatnonzero(np.isfinite(times))
         falls = np.flatnonzero(np.diff(times[places]) < 0)
         if falls.size:

@@ -6,6 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from fieldmark.data import open_data
+from fieldmark.data.index import boxed
 from fieldmark.errors import DataError
 from tests.making import write_picture
 
@@ -108,6 +109,51 @@ def test_one_picture_under_two_names_is_one(place):
     rows = ["a.jpg,dog,1,2,3,4", f"{place}/a.jpg,dog,2,2,3,4", "./a.jpg,dog,0,2,3,4", "link.jpg,cat,3,2,9,4"]
     (sample,) = open_data(table(place, "\n".join([HEADER, *rows]))).samples
     assert (sample.name, sample.boxes.labels) == ("a.jpg", ("dog", "dog", "dog", "cat"))
+
+
+def test_shares_of_the_sides_are_refused(place):
+    rows = ["a.jpg,dog,0.1,0.2,0.5,0.6", "b.jpg,cat,0,0,1,1", "b.jpg,cat,x,0,1,1", "c.jpg,,,,,"]
+    with pytest.raises(DataError, match="every corner lies between 0 and 1, as shares of the sides do; give pixels"):
+        open_data(table(place, "\n".join([HEADER, *rows])))
+    (first, second) = open_data(table(place, "\n".join([HEADER, *rows[:2], "b.jpg,cat,0,0,2,1"]))).samples
+    assert (len(first.boxes.labels), len(second.boxes.labels)) == (1, 2)
+
+
+def test_a_table_without_any_number_names_the_first_row(place):
+    rows = ['a.jpg,dog,"1,5","1,5","9,5","9,5"', 'b.jpg,dog,"1,5","1,5","9,5","9,5"']
+    index = open_data(table(place, "\n".join([HEADER, *rows])))
+    said = r"t\.csv has no boxes \(t\.csv: line 2 \(dog\): a coordinate is no number; left out\); mend them"
+    with pytest.raises(DataError, match=said):
+        boxed(index)
+    with pytest.raises(DataError, match=r"t\.csv has no boxes; give a COCO, VOC or YOLO set or a table with a row for"):
+        boxed(open_data(table(place, f"{HEADER}\na.jpg,,,,,\n")))
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("path,label,xmin,ymin,xmax", "there is no column ymax"),
+        ("path,label,xmax,ymax", "there is no column xmin and no column ymin"),
+        ("path,labels,xmin,ymin,xmax,ymax", "there is no column label"),
+        ("path,label,x,y,w,h", "write xmin, ymin, xmax, ymax instead of x, y, w, h"),
+        ("path,label,height,width,y,x", "write xmin, ymin, xmax, ymax instead of x, y, width, height"),
+    ],
+)
+def test_columns_of_boxes_that_are_not_enough_are_named(place, header, said):
+    numbers = ",".join("1234"[: header.count(",") - 1])
+    rows = [f"{name}.jpg,{label},{numbers}" for name, label in ("a1", "b2", "a3")]
+    index = open_data(table(place, "\n".join([header, *rows[:2]])))
+    assert notes(index) == [f"t.csv: its boxes are not read: {said}"]
+    with pytest.raises(
+        DataError, match=rf"t\.csv has no boxes \(t\.csv: its boxes are not read: {said}\); give a COCO"
+    ):
+        boxed(index)
+    with pytest.raises(DataError, match=f"in line 2 and .* in line 4; its boxes are not read: {said}$"):
+        open_data(table(place, "\n".join([header, *rows])))
+
+
+def test_columns_of_other_numbers_are_no_boxes(place):
+    assert open_data(table(place, "path,label,width,height,x\na.jpg,dog,1,2,3\n")).notes == ()
 
 
 def test_a_table_with_some_of_the_corners_is_one_of_labels(place):

@@ -120,6 +120,16 @@ def test_broken_annotations_are_noted_with_their_id(place):
     ]
 
 
+def test_a_category_with_two_names_is_refused(place):
+    twice = [*CATEGORIES, {"id": 7, "name": " cat "}, {"id": 9, "name": ""}, {"id": 11, "name": "dog"}]
+    rows = [row(1, 1, category=7), row(2, 1, category=11)]
+    index = open_data(document(place / "x.json", [image(1, "a.jpg")], rows, twice))
+    assert index.samples[0].boxes.labels == ("cat", "dog")
+    document(place / "x.json", [image(1, "a.jpg")], rows, [*CATEGORIES, {"id": 7, "name": "cow"}])
+    with pytest.raises(DataError, match=r"x\.json: category 7 has two names, 'cat' and 'cow'; keep one"):
+        open_data(place / "x.json")
+
+
 def test_broken_images_and_missing_files_are_said(place):
     images = [image(1, "a.jpg"), image(1, "b.jpg"), {"id": 3}, 4, image(5, "none.jpg"), image(6, "c.jpg", width=99)]
     (place / "z.jpg").write_bytes(b"x")

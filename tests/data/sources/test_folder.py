@@ -82,6 +82,29 @@ def test_one_class_opens(tmp_path):
     assert len(open_data(class_folders(tmp_path, {"ash": 3})).samples) == 3
 
 
+@pytest.mark.parametrize("where", ["pics", "", "train/pics"])
+def test_a_table_beside_one_folder_of_pictures_is_pointed_at(tmp_path, where):
+    write_picture(tmp_path / where / "1.png")
+    (tmp_path / "boxes.csv").write_text(f"path,label,xmin,ymin,xmax,ymax\n{where or '.'}/1.png,ash,1,1,9,9\n")
+    said = r"(one|no) class folders?.*, but there is a table boxes\.csv; give .*boxes\.csv as DATA"
+    with pytest.raises(DataError, match=said) as caught:
+        open_data(tmp_path)
+    assert ("holds no class folders" in str(caught.value)) == (where == "")
+    assert open_data(tmp_path / "boxes.csv").kind == "boxes"
+
+
+def test_other_tables_and_several_class_folders_are_class_folders(tmp_path):
+    class_folders(tmp_path, {"ash": 2})
+    (tmp_path / "notes.csv").write_text("day,who\n1,2\n")
+    (tmp_path / "broken.csv").write_bytes(b"path,label\n\xff")
+    (tmp_path / "broken.parquet").write_bytes(b"x")
+    (tmp_path / "none.csv").mkdir()
+    assert len(open_data(tmp_path).samples) == 2
+    (tmp_path / "labels2.csv").write_text("path,label\nash/000.png,ash\n")
+    class_folders(tmp_path, {"oak": 1})
+    assert len(open_data(tmp_path).samples) == 3
+
+
 def test_hidden_and_empty_folders_are_passed_by(tmp_path):
     class_folders(tmp_path, {"ash": 1, ".cache": 1})
     (tmp_path / "empty").mkdir()

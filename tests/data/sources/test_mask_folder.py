@@ -46,6 +46,12 @@ def test_parts_are_found_inside_and_outside(tmp_path):
         assert [s.split for s in open_data(tmp_path / place).samples] == ["train", "val"]
 
 
+def test_classes_txt_may_lie_beside_the_masks(tmp_path):
+    pair(tmp_path, "a", numbers(0, 1, 2, 255))
+    (tmp_path / "masks" / "classes.txt").write_text("sky\ngrass\ncow\n")
+    assert mask_classes(open_data(tmp_path).samples) == ("cow", "grass", "sky")
+
+
 def test_classes_txt_names_the_numbers(tmp_path):
     pair(tmp_path, "a", numbers(0, 1, 2, 255))
     (tmp_path / "classes.txt").write_text("sky\ngrass\ncow\n")

@@ -107,6 +107,10 @@ def test_boxes_of_parts_are_not_those_of_the_object(tmp_path):
         ("<annotation>", "the annotation Annotations/a.xml: no XML (no element found: line 1, column 12)"),
         ("", "the annotation Annotations/a.xml: the file is empty"),
         (
+            "<html><body>404</body></html>",
+            "the annotation Annotations/a.xml: its root is <html>, not <annotation>",
+        ),
+        (
             xml(DOG, size_wh=(20, 20)),
             "the annotation is of 20 x 20 pixels, the picture has 24 x 20; annotate this picture, or leave",
         ),

@@ -107,6 +107,16 @@ def test_without_yaml_classes_txt_names_the_classes(tmp_path):
         open_data(yolo(tmp_path / "none", {"a": DOG}, None))
 
 
+def test_lists_and_names_end_at_line_breaks_alone(tmp_path):
+    (yolo(tmp_path, {"a\u2028b": DOG}, None) / "classes.txt").write_text(
+        "dog\x85s\r\ncat\u2028s\r\n", "utf-8", newline=""
+    )
+    assert open_data(tmp_path).samples[0].boxes.labels == ("dog s",)
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    (tmp_path / "train.txt").write_text("images/a\u2028b.jpg\r\n", "utf-8", newline="")
+    assert [s.name for s in open_data(tmp_path).samples] == ["images/a\u2028b.jpg"]
+
+
 def test_one_folder_for_two_parts_is_used_once_and_a_torn_picture_refused(tmp_path):
     index = open_data(yolo(tmp_path, {"train/a": DOG}, NAMES + "train: images/train\nval: images/train\n"))
     assert index.splits == Counter(train=1)
@@ -147,6 +157,32 @@ def test_outlines_are_boxes_and_masks(tmp_path):
     np.testing.assert_array_equal(load_mask(whole, ("background", "cat")), expected)
     assert load_mask(empty, ("background", "cat")).max() == 0
     assert without.mask is None
+
+
+HALF = "1 0 0 0.5 0 0.5 0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("1 .6 .6 .9 .6 .9", "line 2: 6 values, neither a box (5) nor an outline of three or more points; left out"),
+        ("7 .6 .6 .9 .6 .9 .9", "line 2: unknown class 7; left out"),
+        ("1 .6 .6 .9 .6 .9 nan", "line 2: a coordinate of the outline is no number; left out"),
+        ("1 .6 .6 .9 .6 .9 x .8 .8", "line 2: a coordinate of the outline is no number; left out"),
+        ("1 .5 .5 .2 .2", None),
+        ("x", "line 2: unknown class x; left out"),
+    ],
+)
+def test_a_picture_of_which_one_outline_is_missing_or_broken_has_no_mask(tmp_path, row, said):
+    index = open_data(yolo(tmp_path, {"train/a": HALF + row + "\n", "train/b": HALF, "val/c": row}))
+    broken, whole, alone = index.samples
+    assert (broken.mask, alone.mask) == (None, None)
+    assert load_mask(whole, ("background", "cat")).max() == 1
+    assert len(broken.boxes.labels) == 1 + (said is None)
+    end = "labels/train/a.txt: an outline is missing or broken; the picture is left without a mask"
+    wanted = ([f"labels/train/a.txt: {said}"] if said else []) + [end]
+    assert notes(index)[: len(wanted)] == wanted
+    assert sum("without a mask" in text for text in notes(index)) == 1
 
 
 def test_keypoints_after_the_box_are_passed_over(tmp_path):
@@ -193,6 +229,14 @@ def test_pictures_without_any_file_of_boxes_are_no_yolo(tmp_path):
         ("names: !!python/object/apply:os.system ['true']\ntrain: images/train\n", None),
         ("- names\n- train\n", "must hold keys such as train, val and names"),
         ("names:" + "[" * 5000 + "\ntrain:\n", "cannot be read as YAML"),
+        ('names: ["\\UFFFFFFFF", b]\ntrain: images/train\n', "cannot be read as YAML"),
+        ('names: ["\\U00110000"]\ntrain: images/train\n', "cannot be read as YAML"),
+        (f'names:\n  ? "{"9" * 5000}"\n  : dog\ntrain: images/train\n', "names must be a list of class names"),
+        ("names: [dog]\nnames: [cat]\ntrain: images/train\n", "has the key names twice; keep one"),
+        ("names: {1_0: dog}\ntrain: images/train\n", "names must be a list of class names"),
+        ("names: {0: dog, 0: cat}\ntrain: images/train\n", "class 0 has two names, 'dog' and 'cat'; keep one"),
+        ("names: {0: dog, 00: cat}\ntrain: images/train\n", "class 0 has two names, 'dog' and 'cat'; keep one"),
+        ("names: [dog, cat, dog]\ntrain: images/train\n", "classes 0 and 2 are both named 'dog'; rename one"),
     ],
 )
 def test_a_broken_yaml_is_one_sentence_and_nothing_in_it_is_run(tmp_path, facts, said):
@@ -203,6 +247,12 @@ def test_a_broken_yaml_is_one_sentence_and_nothing_in_it_is_run(tmp_path, facts,
     with pytest.raises(DataError, match=said) as caught:
         open_data(tmp_path / "data.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_another_number_of_classes_than_there_are_names_is_noted(tmp_path):
+    index = open_data(yolo(tmp_path, {"train/a": DOG}, "nc: 3\ntrain: images/train\n" + NAMES))
+    assert notes(index) == [f"{tmp_path.name}: nc is 3, but 2 classes are named; the names count"]
+    assert notes(open_data(yolo(tmp_path, {}, "nc: 2\ntrain: images/train\n" + NAMES))) == []
 
 
 def test_references_do_not_multiply(tmp_path):

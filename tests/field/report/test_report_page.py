@@ -4,6 +4,7 @@ import itertools
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from fieldmark.data import Skipped
+from fieldmark.data.index import Note
 from fieldmark.errors import MissingExtraError
 from fieldmark.field.report import Mistake, Shown, findings, sections, write_report
 from fieldmark.field.report.page import page
@@ -230,6 +232,16 @@ def test_other_tasks_have_cards_only():
     assert "What is confused with what" not in said
 
 
+def test_masks_are_told_class_by_class():
+    row = {"iou": 0.25, "recall": 0.5, "precision": 0.4, "boundary_f": 0.3, "n": 7}
+    rows = {"background": {**row, "iou": 0.9}, "crack": {**row, "marked": 0.6, "found": 0.71}}
+    scores = {"n": 9, "miou": 0.58, "foreground_iou": 0.3, "iou": {}, "per_class": rows}
+    evaluation = Evaluation("test", "", scores, (Sample("a.jpg", "a.jpg"),), {}, (), ())
+    said = Parsed(page({"task": "segment", "classes": ["background", "crack"]}, [evaluation])).words
+    assert "crack25 %50 %40 %30 %60 %71 %7 background90 %" in said
+    assert "by kinds, and the background with them, mean IoU is 58 %" in said
+
+
 def test_skipped_are_listed_once_and_capped(evaluation_of, facts_of):
     skipped = tuple(Skipped(f"p{i}.jpg", "the file is empty") for i in range(130))
     both = [evaluation_of(BIRDS, split=s, skipped=skipped) for s in ("val", "test")]
@@ -237,6 +249,16 @@ def test_skipped_are_listed_once_and_capped(evaluation_of, facts_of):
     assert "130 pictures or rows" in html
     assert html.count("the file is empty") == 100
     assert "And 30 more." in html
+
+
+def test_notes_on_annotations_are_listed_once(evaluation_of, facts_of):
+    notes = (Note("boxes.csv, row 3", "corners were swapped"), Note("boxes.csv, row 4", "<b>outside"))
+    both = [replace(evaluation_of(BIRDS, split=s), notes=notes) for s in ("val", "test")]
+    html = page(facts_of(BIRDS), both)
+    assert "2 annotations were mended" in html
+    assert html.count("corners were swapped") == 1
+    assert "&lt;b&gt;outside" in html
+    assert "Annotations</h2>" not in page(facts_of(BIRDS), [evaluation_of(BIRDS)])
 
 
 def test_hundred_never_rounds_to_certainty():

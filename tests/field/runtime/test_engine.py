@@ -41,6 +41,13 @@ def test_both_engines_say_the_same(weights, pictures):
         np.testing.assert_allclose(a[output], b[output], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_engine_for_one_call_at_a_time_says_the_same(name, weights, pictures):
+    engine = compile_engine(tiny_onnx(weights), "f32", threads=2, name=name, one_at_a_time=True)
+    for output, expected in by_hand(weights, pictures).items():
+        np.testing.assert_allclose(engine.run(pictures, OUTPUTS)[output], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_only_the_outputs_asked_for_are_given(engine, pictures):
     assert list(engine.run(pictures, ("embedding", "logits"))) == ["embedding", "logits"]
 

@@ -148,6 +148,8 @@ FACTS = [
     {"thresholds": {"unsure_below": "x"}},
     {"thresholds": {"unsure_below": None}},
     {"thresholds": [0.5]},
+    {"thresholds": {"unsure_below": -5}},
+    {"thresholds": {"shown_from": 1e299}},
     {"coarse": ["x"]},
     {"coarse": {"ash": 3}},
     {"data": 3},
@@ -164,6 +166,9 @@ FACTS = [
     {"preprocess": {"size_wh": [True, 16], "fit": "squash", "resample": "bilinear"}},
     {"preprocess": {"size_wh": [16, 16, 3], "fit": "squash", "resample": "bilinear"}},
     {"preprocess": {"size_wh": [16, 16], "fit": ["squash"], "resample": "bilinear"}},
+    {"preprocess": {"size_wh": [16, 16], "fit": "squash", "resample": "bilinear", "tile": 64}},
+    {"preprocess": {"size_wh": [16, 16], "fit": "squash", "resample": "bilinear", "tile": 0.5}},
+    {"task": "detect", "preprocess": {"size_wh": [16, 16], "fit": "crop", "resample": "bilinear"}},
     {"input": {"size_wh": [32, 32]}},
     {"input": 3},
 ]

@@ -1,5 +1,7 @@
 """Masks as files can be read back."""
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,15 +30,16 @@ def test_a_mask_is_read_back_as_data(tmp_path):
     picture = tmp_path / "b.png"
     Image.new("RGB", (11, 7)).save(picture)
     names = tuple((tmp_path / "out" / "classes.txt").read_text().split())
-    sample = Sample(picture, "b.png", mask=MaskFile(tmp_path / "out" / "0001-b.png", names))
-    assert told.to_json()["mask"] == str(tmp_path / "out" / "0001-b.png")
+    sample = Sample(picture, "b.png", mask=MaskFile(tmp_path / "out" / "b.png", names))
+    assert told.to_json()["mask"] == str(tmp_path / "out" / "b.png")
     assert (load_mask(sample, CLASSES) == drawn(0)).all()
 
 
 def test_two_pictures_of_one_name_have_two_masks(tmp_path):
     files = MaskFiles(tmp_path, CLASSES)
-    told = {files.write(Prediction(path, numbers=pack(drawn(1)))).extra["mask"] for path in ("a/x.jpg", "b/x.jpg")}
-    assert len(told) == 2
+    paths = ("a/x.jpg", "b/X.jpg", "x-2.jpg", "c/x.jpg")
+    told = [files.write(Prediction(path, numbers=pack(drawn(1)))).extra["mask"] for path in paths]
+    assert [Path(name).name for name in told] == ["x.png", "X-2.png", "x-2-2.png", "x-3.png"]
     assert files.write(Prediction("c.jpg", error="no such file")).extra == {}
 
 
@@ -47,6 +50,17 @@ def test_coco_results_hold_run_lengths():
     (row,) = coco_results([told], CLASSES)
     assert (row["image_id"], row["category"], row["category_id"], row["score"]) == (7, "bird", 2, 0.9)
     assert row["segmentation"] == {"size": [7, 11], "counts": run_lengths(drawn(2) == 1)}
+
+
+def test_coco_results_of_pictures_that_share_a_number_are_told_apart():
+    def ids(*paths):
+        extra = {"boxes": [{"label": "bird", "probability": 0.9, "xyxy": [0, 0, 1, 1]}]}
+        return [row["image_id"] for row in coco_results([Prediction(p, extra=extra) for p in paths], CLASSES)]
+
+    assert ids("7.jpg", "012.jpg") == [7, 12]
+    assert ids("z.jpg", "2.jpg") == [1, 2]
+    assert ids("2.jpg", "a/2.jpg") == [1, 2]
+    assert ids("9" * 22 + ".jpg", "3.jpg") == [1, 2]
 
 
 @given(st.integers(0, 99), st.integers(1, 6), st.integers(1, 6))

@@ -79,6 +79,16 @@ def test_a_picture_is_named_after_its_largest_thing_and_else_the_background():
     assert found[0].to_json()["mask"] is None
 
 
+def test_doubt_between_two_things_is_no_doubt_whether_there_is_one(tmp_path):
+    shown, empty = np.ones((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    samples = [sample(tmp_path, "shown", shown), sample(tmp_path, "empty", empty)]
+    rows = []
+    for p in ((0.3, 0.36, 0.34), (0.5, 0.49, 0.01)):
+        logits = np.broadcast_to(np.log(p)[:, None, None], (3, 8, 8)).astype(np.float32)
+        rows.append(dict(TASK.keep({"logits": logits}, plain((8, 8), Preprocess((SIDE, SIDE))), FACTS)))
+    assert TASK.score(samples, collect(rows), FACTS)["foreground_roc_auc"] == 1
+
+
 def test_what_is_hardly_surer_than_the_rest_is_unsure():
     grid = np.zeros((8, 8), np.uint8)
     grid[:3] = 1

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from fieldmark import bundle as bundles
 from fieldmark.errors import DataError, UsageError
-from fieldmark.workshop.train import cache, finish, job, loop, train
+from fieldmark.workshop.train import cache, job, loop, train
 from fieldmark.workshop.train import run as run_room
 from fieldmark.workshop.train import stages as stages_room
 from tests.training import BACKBONE, COLOURS, bundle_bytes, coloured, draw, events, tiny_train
@@ -52,14 +52,14 @@ def test_a_class_without_a_readable_picture_is_refused_without_a_linear_stage_to
 
 
 def test_a_picture_that_goes_before_the_report_is_left_out_of_its_grid(data, tmp_path, monkeypatch):
-    write = finish._report
+    write = run_room.report_run
 
     def report(*words):
         break_some(data, 1)
         (data / "ash" / "01.png").unlink()
         write(*words)
 
-    monkeypatch.setattr(finish, "_report", report)
+    monkeypatch.setattr(run_room, "report_run", report)
     assert (tiny_train(data, tmp_path / "run").run / "report.html").is_file()
 
 

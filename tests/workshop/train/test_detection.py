@@ -17,7 +17,7 @@ from fieldmark.__main__ import main
 from fieldmark.data.index import Index
 from fieldmark.errors import UsageError
 from fieldmark.field.explain import Question
-from fieldmark.field.explain.boxes import box_evidence
+from fieldmark.field.explain.boxes import Drawn, box_evidence, draw_boxes
 from fieldmark.field.explain.draw import explain_files
 from fieldmark.field.runtime import evaluate, load
 from fieldmark.geometry import Geometry, plain
@@ -26,7 +26,7 @@ from fieldmark.workshop.learn.detect import Detect
 from fieldmark.workshop.models import create_backbone
 from fieldmark.workshop.models.fcos import Fcos
 from fieldmark.workshop.recipe import Recipe, load_recipe
-from fieldmark.workshop.train import train
+from fieldmark.workshop.train import planner, train
 from fieldmark.workshop.train.job import aspect_of, make_network
 from tests.training import BACKBONE, bundle_bytes
 
@@ -113,6 +113,25 @@ def test_prediction_and_evidence_need_no_torch_and_are_in_the_pictures_pixels(ru
         assert (tmp_path / name).is_file() if name else expected
     with pytest.raises(UsageError, match="against"):
         list(explain_files(everything, [picture], tmp_path, Question(None, "wren")))
+
+
+def test_a_budget_in_which_nothing_would_be_learned_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(planner.plans, "FEWEST_EPOCHS", 1e9)
+    monkeypatch.setattr(planner.plans, "FEWEST_PICTURES", 10**12)
+    settings = tuple(s for s in SETTINGS if not s.startswith("tune.epochs"))
+    with pytest.raises(UsageError, match=r"100 s is too short .* give at least \d+ s"):
+        train(data, tmp_path / "run", backbone=BACKBONE, settings=settings, budget="100s")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_glance_is_refused(run):
+    with pytest.raises(UsageError, match="second glance is for classes"):
+        load(run.bundle, glances=2)
+
+
+def test_what_is_written_beside_a_box_is_one_line():
+    drawn = draw_boxes(Image.new("RGB", (64, 64)), [Drawn((4.0, 30.0, 60.0, 60.0), "a\nb\u2028c", "#ffffff")])
+    assert np.asarray(drawn).any()
 
 
 def test_what_a_box_rests_on_is_where_its_score_falls(run):

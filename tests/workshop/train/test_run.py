@@ -20,6 +20,7 @@ from fieldmark.field.runtime import evaluate, load
 from fieldmark.progress import SENTENCE
 from fieldmark.types import Sample
 from fieldmark.workshop.recipe import Recipe, from_json
+from fieldmark.workshop.train import finish as finish_room
 from fieldmark.workshop.train import run as run_room
 from fieldmark.workshop.train import stages as stages_room
 from fieldmark.workshop.train import train
@@ -532,6 +533,16 @@ def test_real_pictures_are_learned(tmp_path):
     result = train(table, tmp_path / "run", settings=["picture.size=128", *few])
     assert result.skipped == 0
     assert result.scores["test"]["accuracy"] > 0.5
+
+
+def test_a_report_that_fails_does_not_cost_the_bundle(tmp_path, monkeypatch):
+    def fail(*told, **named):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(finish_room, "write_report", fail)
+    with pytest.raises(RuntimeError, match="no ink"):
+        tiny_train(coloured(tmp_path / "data"), tmp_path / "run")
+    assert load(tmp_path / "run").classes
 
 
 def test_resume_with_other_data_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from fieldmark import bundle as bundles
 from fieldmark.cli import cli
 from fieldmark.errors import DataError, UsageError
 from fieldmark.field.explain import Question
+from fieldmark.field.explain.draw import explain_files
 from fieldmark.field.explain.regions import explain_region
 from fieldmark.field.runtime import evaluate, load
 from fieldmark.workshop.train import train
@@ -165,8 +166,16 @@ def test_large_pictures_are_learned_and_segmented_in_tiles(data, tmp_path):
     assert recogniser.preprocess.tile == 64
     assert recogniser.predict(root / "0.png").mask.shape == (144, 168)
     assert run.scores["test"]["foreground_iou"] > 0.3
-    with pytest.raises(UsageError, match="cut out"):
-        explain_region(recogniser, root / "0.png", Question())
+    found = explain_region(recogniser, root / "0.png", Question())
+    assert found.box is not None
+    left, top, right, bottom = found.box
+    assert (right - left, bottom - top) == (64, 64)
+    assert (found.prediction.mask[top:bottom, left:right] == recogniser.classes.index(found.label)).any()
+    ((name, row),) = explain_files(recogniser, [root / "0.png"], tmp_path, Question())
+    assert row["label"] == found.label
+    with Image.open(tmp_path / name) as drawn, Image.open(root / "0.png") as image:
+        changed = np.abs(np.asarray(drawn, int) - np.asarray(image, int)).sum(2) > 0
+    assert changed[top:bottom, left:right].any()
 
 
 def large(root: Path, small: Path, number: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from fieldmark import bundle as bundles
 from fieldmark.errors import DataError, UsageError
 from fieldmark.workshop.recipe import load_recipe
 from fieldmark.workshop.train import loop, sequence, train
+from fieldmark.workshop.train.journal import silent
 from fieldmark.workshop.train.loop import Fit
+from fieldmark.workshop.train.wish import Wish
 from tests.sequences import TINY, foreseen, tiny_train, waves, write_table, write_text, written
 from tests.training import bundle_bytes, events
 
@@ -179,8 +182,9 @@ def test_options_of_pictures_are_refused(tmp_path):
 def test_a_text_file_is_a_sequence_unasked_and_a_recipe_may_say_so(tmp_path):
     data = write_text(tmp_path / "a.txt")
     run = tmp_path / "run"
-    assert sequence.asked("auto", data, run, None, False)
-    assert sequence.asked("auto", tmp_path, run, "sequence", False)
-    assert not sequence.asked("auto", tmp_path, run, None, False)
-    assert not sequence.asked("classify", data, run, None, False)
+    wish = Wish(data, run, "auto", None, None, None, (), "cpu", None, None, False, 0.0, silent)
+    assert sequence.asked(wish)
+    assert sequence.asked(replace(wish, data=tmp_path, recipe="sequence"))
+    assert not sequence.asked(replace(wish, data=tmp_path))
+    assert not sequence.asked(replace(wish, task="classify"))
     assert load_recipe("sequence").task == "sequence"

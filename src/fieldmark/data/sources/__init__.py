@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from fieldmark.data.index import Index
+from fieldmark.data.names import with_plain_names
 from fieldmark.errors import DataError, unknown_name
 from fieldmark.files import is_file, is_folder
 
@@ -53,8 +54,8 @@ def open_data(data: str | Path, progress: Progress | None = None) -> Index:
     """The Index of DATA: a folder, a CSV, TSV or Parquet table, a COCO JSON, the YAML of a YOLO set, or a known name.
 
     A folder is taken for VOC, COCO, YOLO or pictures with masks when it is laid out so; otherwise for class
-    folders. Raises DataError, in one sentence that says what to do, when DATA is none of these or holds no labelled
-    picture.
+    folders. Class names become one line of text (`with_plain_names`). Raises DataError, in one sentence that says what
+    to do, when DATA is none of these or holds no labelled picture.
     """
     if not str(data):
         raise DataError("DATA is empty; give a folder, a table or a known name (. is the current folder)")
@@ -77,7 +78,7 @@ def open_data(data: str | Path, progress: Progress | None = None) -> Index:
         raise DataError(f"{data}: no such file or folder, and {unknown_name('data set', str(data), NAMED)}")
     if not index.samples:
         raise DataError(f"{data} holds no usable labelled picture" + _first_reason(index))
-    return index
+    return with_plain_names(index)
 
 
 def _opener(folder: Path) -> Open:

@@ -130,10 +130,18 @@ def read_text(path: Path) -> str:
         raise PictureError("no UTF-8 text") from None
 
 
+def read_lines(path: Path) -> list[str]:
+    """The stripped lines of a small file, without empty ones at either end; PictureError as `read_text`.
+
+    Other characters that end a line may be part of a name.
+    """
+    return [line.strip() for line in read_text(path).strip().split("\n")]
+
+
 def read_names(path: Path) -> tuple[str, ...]:
     """The class names of a file, one a line, from number 0; DataError when it cannot be used."""
     try:
-        names = tuple(line.strip() for line in read_text(path).strip().splitlines())
+        names = tuple(read_lines(path))
     except PictureError as error:
         raise DataError(f"{path}: {error}") from None
     if not all(names) or len(set(names)) < len(names) or not names:

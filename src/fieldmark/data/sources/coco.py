@@ -12,7 +12,7 @@ from typing import Any
 
 from fieldmark.data.index import Index, Skipped
 from fieldmark.data.split import ALIASES
-from fieldmark.errors import DataError, PictureError
+from fieldmark.errors import DataError, PictureError, short
 from fieldmark.files import available_memory, is_file, is_folder
 from fieldmark.pictures import list_folder, read_bytes
 from fieldmark.types import Region, Sample
@@ -108,9 +108,21 @@ def _read(path: Path, split: str | None, notes: Notes) -> _Document:
             found[row["image_id"]].append((i, row))
     if crowds := sum(bool(row.get("iscrowd")) for rows in found.values() for _, row in rows):
         notes.add(path.name, f"{crowds:,} annotations are of crowds, not of one thing each; left out of the boxes")
-    usable = [c for c in facts["categories"] if isinstance(c, dict) and _is_id(c.get("id"))]
-    names = {c["id"]: c["name"].strip() for c in usable if isinstance(c.get("name"), str) and c["name"].strip()}
-    return _Document(path, split, list(images.values()), found, names)
+    return _Document(path, split, list(images.values()), found, _names(path, facts["categories"]))
+
+
+def _names(path: Path, categories: list[Any]) -> dict[Any, str]:
+    """The name of each category by its id; DataError when one has two."""
+    names: dict[Any, str] = {}
+    for category in (c for c in categories if isinstance(c, dict) and _is_id(c.get("id"))):
+        name = category.get("name")
+        if not isinstance(name, str) or not name.strip():
+            continue
+        before = names.setdefault(category["id"], name.strip())
+        if before != name.strip():
+            which = short(repr(category["id"]))
+            raise DataError(f"{path}: category {which} has two names, {short(before)!r} and {short(name)!r}; keep one")
+    return names
 
 
 def _json(path: Path) -> Facts:

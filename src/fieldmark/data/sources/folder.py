@@ -10,7 +10,7 @@ from fieldmark.pictures import Unusable, find_pictures, list_folder, walk_pictur
 from fieldmark.types import Sample
 
 from .annotated import Progress
-from .table import open_table
+from .table import TABLE_SUFFIXES, is_table, open_table
 
 TABLE = "labels.csv"
 
@@ -19,7 +19,8 @@ def open_folder(root: Path, progress: Progress | None = None) -> Index:
     """The Index of a class folder tree; a folder that holds `labels.csv` is opened through it.
 
     A folder deeper down that cannot be read is left out. Raises DataError when there are pictures but no class
-    folders, or nothing at all; UsageError when `root` or the folder of a part cannot be read.
+    folders, one class folder beside a table that names pictures, or nothing at all; UsageError when `root` or the
+    folder of a part cannot be read.
     """
     if is_file(root / TABLE):
         return open_table(root / TABLE, str(root), progress)
@@ -34,6 +35,8 @@ def open_folder(root: Path, progress: Progress | None = None) -> Index:
         samples = _class_folders(root, root, None, skipped)
     if not samples and not skipped:
         raise DataError(_nothing(root))
+    if len({s.labels for s in samples}) == 1 and (table := _table(root)):
+        raise DataError(f"{root} has one class folder only, but there is a table {table.name}; give {table} as DATA")
     return Index(str(root), tuple(samples), tuple(skipped))
 
 
@@ -55,8 +58,16 @@ def _folders(parent: Path) -> list[Path]:
     return [p for p in found if not real.is_relative_to(p.resolve())]
 
 
+def _table(root: Path) -> Path | None:
+    """The first table in a folder that says what pictures show."""
+    found = [p for p in list_folder(root) if p.suffix.lower() in TABLE_SUFFIXES and is_file(p)]
+    return next((path for path in found if is_table(path)), None)
+
+
 def _nothing(root: Path) -> str:
-    loose = next(find_pictures(root), None)
+    loose, table = next(find_pictures(root), None), _table(root)
+    if table is not None:
+        return f"{root} holds no class folders, but there is a table {table.name}; give {table} as DATA"
     if loose is None:
         return f"{root} holds no pictures; give a folder with one folder of pictures a class, or a table"
     return f"{root} holds pictures but no class folders; put the pictures of each class into a folder named after it"

@@ -38,15 +38,17 @@ def is_mask_folder(root: Path) -> bool:
 
 
 def open_mask_folder(root: Path, progress: Progress | None = None) -> Index:
-    """The Index of pictures and masks: class numbers as classes.txt names them, else two values, background and
-    foreground.
+    """The Index of pictures and masks: class numbers as classes.txt, there or beside the masks, names them, else two
+    values, background and foreground.
 
     Pictures without a mask are left out. Raises DataError when masks hold more than two values and nothing names them.
     """
-    names = mask_names_in(root)
+    pairs = list(_pairs(root))
+    named = (mask_names_in(folder) for folder in (root, *(masks for _, masks, _ in pairs)))
+    names = next((found for found in named if found is not None), None)
     samples: list[Sample] = []
     skipped: list[Skipped] = []
-    for images, masks, part in _pairs(root):
+    for images, masks, part in pairs:
         drawn = _below(masks)
         for stem, picture in ticking(sorted(_below(images).items()), progress):
             name = picture.relative_to(root).as_posix()

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from fieldmark.data.index import Index, Skipped
 from fieldmark.data.masks import BACKGROUND, FOREGROUND
-from fieldmark.errors import DataError
+from fieldmark.errors import DataError, MissingExtraError
 from fieldmark.types import MaskFile, Outlines, Sample
 
 from .annotated import Notes, Progress, mask_names_in
-from .box_table import CORNERS, open_boxes
+from .box_table import CORNERS, not_boxes, open_boxes
 from .parquet import read_parquet
 from .place import SameFiles, find_file, find_picture
 
@@ -39,29 +39,41 @@ def open_table(path: Path, source: str | None = None, progress: Progress | None 
     that the picture has none of them. Raises DataError for missing columns, for one path with
     two different labels or splits, and for a table that cannot be read.
     """
-    rows = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
+    rows = _rows(path)
     first = next(rows, None)
     rows = chain([] if first is None else [first], rows)
     columns = set() if first is None else first[1].keys()
     if {"label", *CORNERS} <= columns:
         return open_boxes(path, rows, source or str(path), progress)
-    found = _Found(path, mask_names_in(path.parent) if "mask" in columns else None)
+    found = _Found(path, mask_names_in(path.parent) if "mask" in columns else None, not_boxes(columns))
     for line, row in rows:
         found.add(line, row)
     samples = _sound(found.samples) if found.kind == "label" and found.mask_names is None else found.samples
     return Index(source or str(path), tuple(samples), tuple(found.skipped), found.kind, found.notes.all())
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table that says what pictures show, by its columns and its first row."""
+    try:
+        next(_rows(path), None)
+    except (DataError, MissingExtraError):
+        return False
+    return True
+
+
 class _Found:
     """The samples of a table so far, what was left out, and where each file stands first, however it is spelt."""
 
-    def __init__(self, table: Path, mask_names: tuple[str, ...] | None) -> None:
+    def __init__(self, table: Path, mask_names: tuple[str, ...] | None, no_boxes: str) -> None:
         self.table = table
         self.mask_names = mask_names
         self.samples: list[Sample] = []
         self.skipped: list[Skipped] = []
         self.notes = Notes()
         self.kind = KINDS[0]
+        self._advice = no_boxes or "keep one row"
+        if no_boxes:
+            self.notes.add(table.name, no_boxes)
         self._first: dict[str, tuple[int, Sample]] = {}
         self._same: SameFiles[tuple[int, Sample]] = SameFiles()
 
@@ -73,7 +85,7 @@ class _Found:
             return
         there = self._first.get(sample.name) or self._same.before(sample.path, (line, sample))
         if there is not None:
-            self.skipped.append(_duplicate(self.table, line, sample, *there))
+            self.skipped.append(_duplicate(self.table, line, sample, *there, self._advice))
             return
         self._first[sample.name] = (line, sample)
         self.samples.append(sample)
@@ -136,12 +148,12 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sample) -> Skipped:
+def _duplicate(table: Path, line: int, again: Sample, first_line: int, first: Sample, advice: str) -> Skipped:
     which = again.name if again.name == first.name else f"{again.name} (the same file as {first.name})"
     for what in ("labels", "target", "split"):
         a, b = getattr(first, what), getattr(again, what)
         if a != b:
-            raise DataError(f"{table}: {which} is {a} in line {first_line} and {b} in line {line}; keep one row")
+            raise DataError(f"{table}: {which} is {a} in line {first_line} and {b} in line {line}; {advice}")
     return Skipped(again.name, f"line {line} repeats line {first_line}")
 
 
@@ -155,6 +167,10 @@ def _check_columns(path: Path, columns: list[str]) -> None:
     twice = [name for name, count in Counter(columns).items() if count > 1 and name in COLUMNS]
     if twice:
         raise DataError(f"{path} has more than one column {twice[0]}; keep one, or rename the others")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    return _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
 
 
 def _text(path: Path) -> Iterator[tuple[int, Row]]:

@@ -23,7 +23,7 @@ from .annotated import (
     by_stem,
     mask_names_in,
     number,
-    read_text,
+    read_lines,
     size_of,
     ticking,
 )
@@ -34,6 +34,7 @@ CLASSES = (
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 MASKS = "SegmentationClass"
+ROOT = "annotation"
 LISTS = (("train", "train"), ("val", "val"), ("test", "test"), ("trainval", "train"))  # the first that names a picture
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FROM_ONE = re.compile(
@@ -90,7 +91,7 @@ def _sample(sample: Sample, truth: Path, names: tuple[str, ...] | None, home: Pa
         return Sample(sample.path, sample.name, split=sample.split, mask=MaskFile(truth, names))
     source = truth.relative_to(home).as_posix()
     try:
-        elements = read_xml(read_bytes(truth, MAX_TEXT_BYTES))
+        elements = read_xml(read_bytes(truth, MAX_TEXT_BYTES), ROOT)
     except PictureError as error:
         raise PictureError(f"the annotation {source}: {error}") from None
     facts = {e.path: e.text for e in elements if not e.path.startswith("object")}
@@ -132,10 +133,10 @@ def _splits(folder: Path) -> dict[str, str]:
         if not is_file(folder / f"{name}.txt"):
             continue
         try:
-            lines = read_text(folder / f"{name}.txt").splitlines()
+            lines = read_lines(folder / f"{name}.txt")
         except PictureError as error:
             raise DataError(f"{folder / name}.txt: {error}") from None
-        for stem in filter(None, map(str.strip, lines)):
+        for stem in filter(None, lines):
             before = found.setdefault(stem, split)
             if before != split and name != "trainval":
                 raise DataError(f"{stem} is in {before}.txt and {name}.txt of {folder}; keep it in one")

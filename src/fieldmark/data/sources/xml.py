@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from xml.parsers import expat
 
-from fieldmark.errors import PictureError
+from fieldmark.errors import PictureError, short
 
 MAX_DEPTH = 32
 
@@ -16,8 +16,9 @@ class Element(NamedTuple):
     text: str
 
 
-def read_xml(data: bytes) -> list[Element]:
-    """The elements below the root, in the order in which they begin; PictureError when it is no plain XML.
+def read_xml(data: bytes, root: str | None = None) -> list[Element]:
+    """The elements below the root, in the order in which they begin; PictureError when it is no plain XML, or when the
+    root has another name than `root`.
 
     Declared entities are refused before they are expanded (a few lines can stand for gigabytes).
     """
@@ -28,6 +29,8 @@ def read_xml(data: bytes) -> list[Element]:
     def begin(tag: str, attributes: dict[str, str]) -> None:
         if len(open_now) >= MAX_DEPTH:
             raise PictureError(f"elements are nested more than {MAX_DEPTH} deep")
+        if root is not None and not found and tag != root:
+            raise PictureError(f"its root is <{short(tag)}>, not <{root}>")
         parent = found[open_now[-1]][0] if open_now else ""
         path = f"{parent}/{tag}" if len(open_now) > 1 else tag if open_now else ""
         open_now.append(len(found))

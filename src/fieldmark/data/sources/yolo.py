@@ -12,7 +12,7 @@ from typing import Any
 
 from fieldmark.data.index import Index, Skipped
 from fieldmark.data.split import ALIASES
-from fieldmark.errors import DataError, MissingExtraError, PictureError, first_line
+from fieldmark.errors import DataError, MissingExtraError, PictureError, first_line, short
 from fieldmark.files import is_file, is_folder
 from fieldmark.pictures import Unusable, list_folder, walk_pictures
 from fieldmark.types import Outlines, Region, Sample
@@ -27,6 +27,7 @@ from .annotated import (
     around,
     number,
     polygon,
+    read_lines,
     read_names,
     read_text,
     ticking,
@@ -34,6 +35,7 @@ from .annotated import (
 
 FACTS_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NOTHING = ("", "~", "null")
+_NUMBER = re.compile("[0-9]{1,9}")  # of a class
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,9 @@ def _layout(data: Path, notes: Notes) -> _Layout:
     names = _names(facts.get("names"), file) or _listed_names(home)
     if names is None:
         raise DataError(f"{data}: nothing names the classes; write {CLASSES_FILE}, one a line, or names in data.yaml")
+    for _, count in facts.get("nc", []):
+        if count != str(len(names)):
+            notes.add(data.name, f"nc is {short(count)}, but {len(names)} classes are named; the names count")
     parts: dict[str | None, list[Path]] = {}
     for part in ("train", "val", "test"):
         places = _places(part, facts, home, notes)
@@ -133,12 +138,14 @@ def _facts(file: Path) -> dict[str, list[tuple[str, str]]]:
         raise MissingExtraError("reading YAML", "detect") from None
     try:
         root = yaml.compose(read_text(file), yaml.SafeLoader)
-    except (yaml.YAMLError, PictureError, RecursionError) as error:
+    except (yaml.YAMLError, PictureError, RecursionError, ValueError, OverflowError) as error:
         raise DataError(f"{file} cannot be read as YAML: {first_line(error)}") from None
     if not isinstance(root, yaml.MappingNode):
         raise DataError(f"{file} must hold keys such as train, val and names")
     found: dict[str, list[tuple[str, str]]] = {}
     for key, node in root.value:
+        if _scalar(key) in found and _scalar(key) in ("names", *ALIASES):
+            raise DataError(f"{file} has the key {_scalar(key)} twice; keep one")
         if isinstance(node, yaml.MappingNode):
             found[_scalar(key)] = [(_scalar(k), _scalar(v)) for k, v in node.value]
         elif isinstance(node, yaml.SequenceNode):
@@ -156,9 +163,16 @@ def _scalar(node: Any) -> str:
 def _names(pairs: list[tuple[str, str]] | None, file: Path | None) -> dict[int, str] | None:
     if not pairs:
         return None
-    if not all(key.isascii() and key.isdigit() and name.strip() for key, name in pairs):
+    if not all(_NUMBER.fullmatch(key) and name.strip() for key, name in pairs):
         raise DataError(f"{file}: names must be a list of class names, or number: name")
-    return {int(key): name.strip() for key, name in pairs}
+    names: dict[int, str] = {}
+    numbers: dict[str, int] = {}
+    for i, name in ((int(key), name.strip()) for key, name in pairs):
+        if names.setdefault(i, name) != name:
+            raise DataError(f"{file}: class {i} has two names, {short(names[i])!r} and {short(name)!r}; keep one")
+        if numbers.setdefault(name, i) != i:
+            raise DataError(f"{file}: classes {numbers[name]} and {i} are both named {short(name)!r}; rename one")
+    return names
 
 
 def _listed_names(home: Path) -> dict[int, str] | None:
@@ -190,7 +204,7 @@ def _pictures(place: Path, skipped: list[Skipped]) -> list[Path]:
         skipped += [Skipped(str(p.path), f"the folder {p.reason}") for p in found if isinstance(p, Unusable)]
         return [p for p in found if not isinstance(p, Unusable)]
     try:
-        lines = [line.strip() for line in read_text(place).splitlines()]
+        lines = read_lines(place)
     except PictureError as error:
         raise DataError(f"{place}: {error}") from None
     return [place.parent / line for line in lines if line and "\0" not in line]
@@ -211,14 +225,17 @@ def _sample(sample: Sample, layout: _Layout, notes: Notes) -> Sample:
         raise PictureError(f"{source}: {error}") from None
     rows: list[Row] = []
     regions: list[Region] = []
-    for line, cells in ((i, text.split()) for i, text in enumerate(lines, start=1) if text.strip()):
+    written = [(i, text.split()) for i, text in enumerate(lines, start=1) if text.strip()]
+    for line, cells in written:
         found = _row(f"line {line}", cells[:5] if layout.keypoints else cells, layout.names)
         if isinstance(found, str):
             notes.add(source, f"line {line}: {found}; left out")
         else:
             rows.append(found[0])
             regions += found[1:]
-    whole = tuple(regions) if len(regions) == len(rows) else None
+    whole = tuple(regions) if len(regions) == len(written) else None  # else the rest would be background
+    if regions and whole is None:
+        notes.add(source, "an outline is missing or broken; the picture is left without a mask")
     return annotated(sample, Annotation(source, rows, whole, relative=True), notes)
 
 
@@ -241,6 +258,8 @@ def _row(place: str, cells: Sequence[str], names: dict[int, str]) -> tuple[Row] 
         cx, cy, width, height = map(number, cells[1:])
         return (Row(place, label, (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)),)
     points = polygon(cells[1:])
+    if points is None and len(cells) > 6 and len(cells) % 2:
+        return "a coordinate of the outline is no number"
     if points is None:
         return f"{len(cells)} values, neither a box (5) nor an outline of three or more points"
     region = Region(label, (points,))

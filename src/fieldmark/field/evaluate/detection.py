@@ -92,7 +92,7 @@ def _precisions(found: Matches, which: int, weights: NDArray[np.float64]) -> NDA
         precision = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
         precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
         for r in np.flatnonzero(there > 0):
-            places = np.searchsorted(right[r] / there[r], RECALLS - 1e-12, side="left")
+            places = np.searchsorted(right[r] / there[r], RECALLS, side="left")
             result[r, c] = np.where(places < len(mine), np.append(precision[r], 0)[places], 0).mean()
     return result
 
@@ -106,11 +106,11 @@ def mean_precision(found: Matches) -> dict[str, float]:
     return {"map50": float(by_overlap[0][known].mean()), "map": float(np.mean([p[known].mean() for p in by_overlap]))}
 
 
-def map50_interval(found: Matches, seed: int = 0) -> list[float]:
-    """The 95 % interval of `map50` over resampled pictures; [nan, nan] without a true box."""
+def map50_interval(found: Matches, seed: int = 0) -> list[float] | None:
+    """The 95 % interval of `map50` over resampled pictures; None without a true box."""
     n = len(found.true)
     if not found.true.any():
-        return [float("nan")] * 2
+        return None
     rng = np.random.default_rng(seed)
     weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)]).astype(np.float64)
     by_class = _precisions(found, 0, weights)

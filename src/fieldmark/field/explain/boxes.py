@@ -25,6 +25,7 @@ from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, load_sour
 from fieldmark.field.runtime.stream import stream
 from fieldmark.field.tasks.detect import Detect
 from fieldmark.geometry import plain
+from fieldmark.printing import visible
 from fieldmark.types import Picture, Prediction
 
 CELLS = 8  # a side, of the parts that are taken away
@@ -53,11 +54,11 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Drawn], scale: float = 1.0) -
         x0, y0, x1, y1 = (v * scale for v in box.xyxy)
         pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline="black", width=line + 2)
         pen.rectangle((x0, y0, x1, y1), outline=box.colour, width=line)
-        if box.words:
-            left, top, right, bottom = pen.textbbox((x0, y0), box.words, font=font, anchor="lb")
+        if words := visible(box.words):
+            left, top, right, bottom = pen.textbbox((x0, y0), words, font=font, anchor="lb")
             down = max(0.0, -top)  # at the upper border the words stand inside
             pen.rectangle((left, top + down, right, bottom + down), fill=box.colour)
-            pen.text((x0, y0 + down), box.words, fill="black", font=font, anchor="lb")
+            pen.text((x0, y0 + down), words, fill="black", font=font, anchor="lb")
     return drawn
 
 

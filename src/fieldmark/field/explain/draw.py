@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fieldmark import pictures
 from fieldmark.errors import PictureError
@@ -22,7 +22,7 @@ def explain_files(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw each picture's evidence into `folder`; yields its file name there ("" when unusable) and its row."""
     if recogniser.task.name not in EXPLAINERS:
-        question.class_weights(recogniser.classes, 0 if question.against != recogniser.classes[0] else -1)
+        question.check(recogniser.classes)
     with (folder / "explain.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as table:
         for number, path in enumerate(paths, start=1):
             name, row = _explain_one(recogniser, path, folder, f"{number:04d}", question)
@@ -59,7 +59,11 @@ def _explain_region(recogniser: Recogniser, path: Path, question: Question) -> t
     found = explain_region(recogniser, data, question)
     chances = {s.label: s.probability for s in found.prediction.labels}
     said = {"label": found.label, "probability": chances.get(found.label), **found.prediction.extra}
-    drawn = draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess)
+    drawn = pictures.decode(data)
+    box = found.box or (0, 0, *drawn.size)
+    drawn.paste(draw_overlay(drawn.crop(box), found.evidence, recogniser.preprocess), box[:2])
+    if found.box is not None:
+        ImageDraw.Draw(drawn).rectangle(found.box, outline=REGION_COLOUR)
     numbers = found.prediction.mask
     return drawn if numbers is None else outlined(drawn, numbers, REGION_COLOUR), said
 

@@ -20,6 +20,10 @@ class Question:
     label: str | None = None
     against: str | None = None
 
+    def check(self, classes: tuple[str, ...]) -> None:
+        """UsageError for unknown or equal classes."""
+        self.class_weights(classes, 0 if self.against != classes[0] else -1)
+
     def class_weights(self, classes: tuple[str, ...], best: int) -> NDArray[np.float32]:
         """Weights [L] whose product with the logits is what to explain; UsageError for unknown or equal classes."""
         for name in (self.label, self.against):
@@ -39,13 +43,14 @@ class Question:
 @dataclass(frozen=True)
 class Explanation:
     """The answer for one picture: its prediction, the class asked about, evidence [h, w] and, where the network has
-    it, attention [K, h, w]."""
+    it, attention [K, h, w]; `box`: the part of the picture, xyxy in pixels, that they are of (None: all)."""
 
     prediction: Prediction
     label: str
     against: str | None
     evidence: Array
     attention: Array = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    box: tuple[int, int, int, int] | None = None
 
 
 def explain_picture(recogniser: Recogniser, source: Source, question: Question = Question()) -> Explanation:

@@ -140,6 +140,17 @@ def _boxes(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
     return [Table(caption, heads, rows), Table(wrong, ("Boxes", "Times"), errors)]
 
 
+def _masks(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
+    keys = ("iou", "recall", "precision", "boundary_f", "marked", "found")
+    rows = [(*_shares(name, row, *keys), _n(row)) for name, row in _sorted(scores, "iou")]
+    caption = (
+        "Class by class, the lowest IoU first. Recall and precision are of pixels; marked are those of a thing that "
+        "are called any thing; found, pictures that show it of which a tenth or more is."
+    )
+    heads = ("Class", "IoU", "Recall", "Precision", "Boundary F", "Marked", "Found", "Pictures")
+    return [Table(caption, heads, rows)]
+
+
 def _sorted(scores: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
     return sorted(mapping(scores.get("per_class")).items(), key=lambda row: row[1].get(key) or 0.0)
 
@@ -155,4 +166,5 @@ def _n(row: Mapping[str, Any]) -> str:
 TABLES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[Table]]] = {
     "multilabel": _labels,
     "detect": _boxes,
+    "segment": _masks,
 }

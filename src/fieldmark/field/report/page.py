@@ -65,6 +65,7 @@ def page(
     """The report as HTML."""
     parts = sections.parts_of(facts, evaluations)
     n_skipped, skipped = sections.skipped_rows(facts, evaluations)
+    n_notes, notes = sections.note_rows(evaluations)
     ran = sections.finite(steps)
     source = last_name(mapping(facts.get("data")).get("source") or "")
     values = {
@@ -87,7 +88,9 @@ def page(
         "timeline": charts.timeline(ran),
         "total_time": seconds(sum(s for _, s in ran)),
         "n_skipped": n_skipped,
-        "skipped": skipped,
+        "skipped": [(row.name, row.reason) for row in skipped],
+        "n_notes": n_notes,
+        "notes": [(note.name, note.text) for note in notes],
         "facts": sections.fact_groups(facts),
     }
     return clean(_render({**values, "contents": _contents(values), "style": _text(STYLE)}))
@@ -108,6 +111,7 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("learning", "Learning" if sequence else "Before and after", values["learning"]),
         ("run", "The run", values["steps"]),
         ("skipped", "Left out", values["n_skipped"]),
+        ("notes", "Annotations", values["n_notes"]),
         ("facts", "How it was made", values["facts"]),
     ]
     return [(name, words) for name, words, there in asked if there]

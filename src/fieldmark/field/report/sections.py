@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fieldmark.data import Skipped
+from fieldmark.data.index import Note
 from fieldmark.field.evaluate.classification import reliability
 from fieldmark.field.runtime.evaluation import Evaluation
 
@@ -40,7 +41,7 @@ UNFOLDED_CLASSES = 25
 WORST_CLASSES = 10
 BINS = 10
 FEWEST_ON_CURVE = 10
-MOST_SKIPPED = 100
+MOST_LISTED = 100
 FACTS_SHOWN_ELSEWHERE = ("scores", "learning", "comparison", "classes", "coarse", "files", "alphabet", "samples")
 
 
@@ -238,7 +239,13 @@ def skipped_rows(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) ->
     if not unique and not evaluations:
         count = recorded if isinstance(recorded, int) else len(recorded) if isinstance(recorded, Sequence) else 0
         return count, []
-    return len(unique), unique[:MOST_SKIPPED]
+    return len(unique), unique[:MOST_LISTED]
+
+
+def note_rows(evaluations: Sequence[Evaluation]) -> tuple[int, list[Note]]:
+    """How many notes on annotations there are, each counted once, and the first of them."""
+    unique = list(dict.fromkeys(note for e in evaluations for note in e.notes))
+    return len(unique), unique[:MOST_LISTED]
 
 
 def fact_groups(facts: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -52,7 +52,7 @@ def _other_verdict(part: Mapping[str, Any]) -> str:
     if is_number(scores.get("foreground_iou")):
         return (
             f"Of all pixels of {part['pictures']} that show a thing or are said to, "
-            f"{percent(scores['foreground_iou'], 0)} are both; with the right kind of thing, mean IoU over kinds is "
+            f"{percent(scores['foreground_iou'], 0)} are both; by kinds, and the background with them, mean IoU is "
             f"{percent(scores.get('miou'), 0)}."
         )
     keys = score_keys(scores)

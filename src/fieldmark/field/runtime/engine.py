@@ -71,8 +71,8 @@ def compile_engine(
     """Compile an ONNX model for this CPU.
 
     `precision` "auto" is bfloat16 where the processor computes in it, float32 elsewhere. `threads` defaults to all
-    cores; calls are dealt out to them, or with `one_at_a_time`, in ONNX Runtime, the work of each call. `name` is
-    "openvino", "onnxruntime" or "auto" (the first that is installed).
+    cores; calls are dealt out to them, or with `one_at_a_time` the work of each call. `name` is "openvino",
+    "onnxruntime" or "auto" (the first that is installed).
     """
     if precision not in PRECISIONS:
         raise UsageError(unknown_name("precision", precision, PRECISIONS))
@@ -80,10 +80,7 @@ def compile_engine(
         name = next((n for n in ENGINES if installed(n)), "openvino")
     if name not in ENGINES:
         raise UsageError(unknown_name("engine", name, ENGINES))
-    threads = threads or cores()
-    if ENGINES[name] is OnnxRuntime and one_at_a_time:
-        return OnnxRuntime(onnx, precision, threads, a_call=threads)
-    return ENGINES[name](onnx, precision, threads)
+    return ENGINES[name](onnx, precision, threads or cores(), one_at_a_time)
 
 
 def installed(package: str) -> bool:
@@ -94,7 +91,7 @@ def installed(package: str) -> bool:
 
 
 class OpenVino:
-    """OpenVINO on CPU: one stream of one thread for each core.
+    """OpenVINO on CPU: one stream of one thread for each core, or one of all threads for `one_at_a_time`.
 
     A forked child has none of its parent's threads, so it compiles the network again at its first run.
     """
@@ -104,8 +101,9 @@ class OpenVino:
     _used = False  # by this process: OpenVINO's bindings set up their tables of types at first use
     _all: "weakref.WeakSet[OpenVino]" = weakref.WeakSet()
 
-    def __init__(self, onnx: bytes, precision: str, threads: int) -> None:
+    def __init__(self, onnx: bytes, precision: str, threads: int, one_at_a_time: bool = False) -> None:
         self._onnx, self._threads, self.precision = onnx, threads, precision
+        self._streams = 1 if one_at_a_time else threads
         self._compile()
         OpenVino._all.add(self)
 
@@ -116,7 +114,7 @@ class OpenVino:
         self.precision = ("bf16" if able else "f32") if self.precision == "auto" else self.precision
         options: Mapping[str, Any] = {
             "INFERENCE_PRECISION_HINT": self.precision,
-            "NUM_STREAMS": self._threads,
+            "NUM_STREAMS": self._streams,
             "INFERENCE_NUM_THREADS": self._threads,
             "ENABLE_CPU_PINNING": False,
         }
@@ -173,13 +171,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class OnnxRuntime:
-    """ONNX Runtime on CPU in float32; parallel over calls, each with `a_call` threads."""
+    """ONNX Runtime on CPU in float32; parallel over calls, or over the work of each for `one_at_a_time`."""
 
     name = "onnxruntime"
     precision = "f32"
     micro_batch = 4
 
-    def __init__(self, onnx: bytes, precision: str, threads: int, a_call: int = 1) -> None:
+    def __init__(self, onnx: bytes, precision: str, threads: int, one_at_a_time: bool = False) -> None:
         if precision == "bf16":
             raise UsageError("ONNX Runtime computes in float32 on CPU; install openvino or choose precision f32")
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -188,7 +186,7 @@ class OnnxRuntime:
         except ImportError:
             raise MissingExtraError("the ONNX Runtime engine", "onnxruntime") from None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = a_call
+        options.intra_op_num_threads = threads if one_at_a_time else 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 

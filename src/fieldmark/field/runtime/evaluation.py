@@ -1,11 +1,12 @@
 """A recogniser on labelled pictures: which ones, what it said, and how well."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fieldmark.data import Index, Skipped, SplitRule, fingerprint, named, open_data, split
+from fieldmark.data.index import Note
 from fieldmark.errors import DataError, UsageError, unknown_name
 from fieldmark.field.evaluate.classification import sklearn_metrics
 from fieldmark.field.tasks.base import Outputs
@@ -33,6 +34,7 @@ class Evaluation:
     outputs: Outputs
     predictions: tuple[Prediction, ...]
     skipped: tuple[Skipped, ...]
+    notes: tuple[Note, ...] = ()  # what was mended or passed over within the data's annotations
 
     def to_json(self) -> dict[str, Any]:
         return {"split": self.split, "note": self.note, **self.scores, "skipped": len(self.skipped)}
@@ -50,7 +52,7 @@ def evaluate(
     index = recogniser.task.select(data if isinstance(data, Index) else open_data(data))
     samples, name, note = choose_part(recogniser, index, part)
     recogniser.task.check(samples)
-    return score_samples(recogniser, samples, name, note, index.skipped, tick)
+    return replace(score_samples(recogniser, samples, name, note, index.skipped, tick), notes=index.notes)
 
 
 def choose_part(recogniser: Recogniser, index: Index, part: str | None) -> tuple[tuple[Sample, ...], str, str]:

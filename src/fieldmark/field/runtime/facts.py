@@ -28,7 +28,8 @@ def check_facts(facts: Mapping[str, Any]) -> None:
     if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
         raise ValueError("the temperature must be between {:g} and {:g}".format(*TEMPERATURES))
     for name, value in _mapping(facts, "thresholds").items():
-        _number(value, f"the threshold {name!r}")
+        if not 0 <= _number(value, f"the threshold {name!r}") <= 1:
+            raise ValueError(f"the threshold {name!r} must be between 0 and 1")
     _check_labels(facts)
     for name, value in _mapping(facts, "target").items():
         _number(value, f"target.{name}")
@@ -97,8 +98,12 @@ def _check_preprocess(facts: Mapping[str, Any]) -> None:
 
 
 def _check_fit(facts: Mapping[str, Any]) -> None:
-    if facts["task"] == "segment" and _mapping(facts, "preprocess").get("fit") == "crop":
-        raise ValueError("fit must not be crop where every pixel is asked for")
+    preprocess = _mapping(facts, "preprocess")
+    tile = preprocess.get("tile", 0)
+    if get_task(facts["task"]).located and preprocess.get("fit") == "crop":
+        raise ValueError("fit must not be crop where all of a picture is asked for")
+    if type(tile) is not int or (tile and facts["task"] != "segment"):
+        raise ValueError("tile must be a whole number, and 0 but for masks")
 
 
 def _check_data(data: Mapping[str, Any]) -> None:

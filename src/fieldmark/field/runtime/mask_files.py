@@ -1,5 +1,6 @@
 """Masks as files: a PNG of class numbers for each picture."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,23 +16,27 @@ STEM = 60  # characters of a picture's name
 
 
 class MaskFiles:
-    """Masks in a new folder, numbered in their order: each is there before its prediction is told."""
+    """Masks in a new folder, each named as its picture, and there before its prediction is told; a number tells those
+    of one name apart."""
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
-        self.folder, self.written = folder, 0
+        self.folder, self._taken = folder, set[str]()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot make {folder}: {error.strerror}; choose another --out") from error
-        write_text(folder / NAMES_FILE, "".join(f"{name}\n" for name in classes))
+        write_text(folder / NAMES_FILE, "".join(" ".join(name.split("\n")) + "\n" for name in classes))
 
     def write(self, prediction: Prediction) -> Prediction:
         """The prediction with `mask`, the file that was written for it; itself where there is none."""
         numbers = prediction.mask
         if numbers is None:
             return prediction
-        self.written += 1
-        place = self.folder / f"{self.written:04d}-{Path(prediction.path).stem[:STEM]}.png"
+        stem = Path(prediction.path).stem[:STEM]
+        names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
+        name = next(name for name in names if name.casefold() not in self._taken)
+        self._taken.add(name.casefold())
+        place = self.folder / f"{name}.png"
         with atomic_file(place) as partial, partial.open("wb") as out:
             picture_of(numbers).save(out, "PNG")
         return replace(prediction, extra={**prediction.extra, "mask": str(place)})

@@ -65,6 +65,8 @@ class Recogniser:
             ) from error
         if glances not in (None, 1, 2):
             raise UsageError(f"glances must be 1 or 2, not {glances!r}")
+        if glances == 2 and self.task.located:
+            raise UsageError("a second glance is for classes; leave --glances away for boxes and masks")
         self.glances = replace(self.glances, count=glances or self.glances.count)
         if self.glances.count == 2 and self.glances.temperature is not None:
             self.facts = replace(self.facts, temperature=self.glances.temperature)

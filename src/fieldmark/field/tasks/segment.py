@@ -87,8 +87,8 @@ class Segment:
     def score(self, samples: Sequence[Sample], outputs: Outputs, facts: TaskFacts) -> dict[str, Any]:
         background, rows = _background(facts), list(_rows(outputs))
         measured = Measured.joined(list(_measured(samples, rows, facts)))
-        surest = np.array([row["evidence"][1:].max() for row in rows], np.float64)
-        result = {"n": len(samples), **segmentation.scores(measured, surest, facts.classes, background)}
+        any_thing = -np.array([row["evidence"][0] for row in rows], np.float64)  # the less background where it is least
+        result = {"n": len(samples), **segmentation.scores(measured, any_thing, facts.classes, background)}
         unknown = sorted({name for s in samples for name in s.labels} - set(facts.classes))
         if unknown:
             result["unknown_classes"] = unknown

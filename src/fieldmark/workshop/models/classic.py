@@ -69,9 +69,8 @@ class Subsampling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = (self.coefficient / 4).expand(-1, 2, 2)[:, None]  # [maps, 1, 2, 2]
-        with torch.autocast(
-            "cuda" if x.is_cuda else "cpu", enabled=False
-        ):  # on CPU its backward pass is slow in bfloat16
+        device = "cuda" if x.is_cuda else "cpu"  # there is no autocast for "meta"
+        with torch.autocast(device, enabled=False):  # on CPU its backward pass is slow in bfloat16
             return F.conv2d(x.float(), weight, self.bias.flatten(), stride=2, groups=len(weight))
 
 

@@ -126,12 +126,9 @@ class Tail(nn.Module):
             return self.network(rows, truth)  # type: ignore[no-any-return]
         features = self.part(rows)
         if not self.network.exact:
-            return self._answer(features, truth)
+            return self.network.answer(features, truth)
         with torch.autocast(rows.device.type, enabled=False):
-            return self._answer(features.float(), truth)
-
-    def _answer(self, features: Any, truth: Any) -> Sequence[Tensor]:
-        return self.network.read(features) if truth is None else self.network.learn(features, truth)
+            return self.network.answer(features.float(), truth)
 
     @property
     def channels_last(self) -> bool:

@@ -82,8 +82,7 @@ class BaseNetwork(nn.Module):
 
     def forward(self, pictures: Tensor, truth: Any = None) -> tuple[Tensor, ...]:
         """The outputs in their order, [N, ...]; with the truth of these pictures what the learner's loss takes."""
-        features = self.trunk()(self.normalise(pictures))
-        return self.read(features) if truth is None else self.learn(features, truth)
+        return self.answer(self.trunk()(self.normalise(pictures)), truth)
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """Pictures uint8 [N, H, W, 3] as the backbone takes them, [N, 3, H, W]."""
@@ -101,6 +100,10 @@ class BaseNetwork(nn.Module):
         """What the learner's loss takes of what the trunk gives: the outputs, or of a network that owns its loss that
         alone."""
         return self.read(features)
+
+    def answer(self, features: Any, truth: Any = None) -> tuple[Tensor, ...]:
+        """The outputs of what the trunk gives; with the truth what the learner's loss takes."""
+        return self.read(features) if truth is None else self.learn(features, truth)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Those that are not the backbone's."""

@@ -133,6 +133,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.val": (0, 0.9),
     "data.test": (0, 0.9),
     "picture.size": (0, 4096),
+    "picture.tile": (0, 65_536),
     "model.maps": (1, 64),
     "model.hidden": (1, 4096),
     "probe.views": (0, 64),
@@ -152,6 +153,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optim.ema": (0, 0.99999),
     "loss.gamma": (0, 10),
     "loss.margin": (0, 1.5),
+    "loss.dice": (0, 1000),
+    "loss.kinds": (0, 1000),
+    "loss.presence": (0, 1000),
     "loss.width": (1e-6, 1e6),
     "regularise.label_smoothing": (0, 0.9),
     "regularise.dropout": (0, 0.95),
@@ -185,6 +189,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 _LEAST: dict[str, tuple[float, str]] = {  # of what is not 0, which leaves it open
     "picture.size": (16, "by backbone"),
+    "picture.tile": (32, "whole pictures"),
     "tune.most_epochs": (0.1, "by budget"),
     "tune.batch": (2, "by number and size of pictures"),
     "augment.size": (0.25, "by the plan"),

@@ -1,7 +1,7 @@
 """How a training ends: the head into the network, the bundle scored by itself, the report."""
 
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,17 @@ GRID_PICTURES = 24
 POINTED = 64
 
 
-def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
-    """Fill the partial bundle folder, score the very bundle, and write the report beside it."""
+@dataclass(frozen=True)
+class Finished:
+    """The recogniser of a bundle, its facts, and its evaluations of val and test."""
+
+    recogniser: Recogniser
+    facts: dict[str, Any]
+    evaluations: list[Evaluation]
+
+
+def write_bundle(job: Job, partial: Path, learned: Learned) -> Finished:
+    """Fill the partial bundle folder and score the very bundle."""
     facts = _facts(job, learned)
     with job.journal.step("bundle"):
         samples, onnx = learned.samples, learned.onnx
@@ -59,13 +68,13 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> list[Evaluation]:
             evaluations += _score(job, recogniser, tuple(part), name)
     if evaluations:
         _warn_of_guessing(job, recogniser, evaluations[-1])
+    else:
+        job.journal.say("nothing was measured: no picture was left for validation or test; give more pictures")
     facts["scores"] = {e.split: e.scores for e in evaluations}
     if learned.before is not None and evaluations:
         facts["comparison"] = _compare(job, learned.before, learned.settled_before, recogniser, evaluations[-1])
     bundles.save(partial, facts, files | {bundles.CARD: model_card(facts).encode()})
-    with job.journal.step("report"):
-        _report(job, recogniser, facts, evaluations, learned)
-    return evaluations
+    return Finished(recogniser, facts, evaluations)
 
 
 def _warn_of_guessing(job: Job, recogniser: Recogniser, evaluation: Evaluation) -> None:
@@ -186,10 +195,10 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
     }
 
 
-def _report(
-    job: Job, recogniser: Recogniser, facts: dict[str, Any], evaluations: list[Evaluation], learned: Learned
-) -> None:
-    grid = []
+def report_run(job: Job, finished: Finished, learned: Learned) -> None:
+    """Write the run's report; its bundle is in its place by now, so that nothing that happens here can lose it."""
+    recogniser, evaluations, grid = finished.recogniser, finished.evaluations, []
+    recogniser.bundle = replace(recogniser.bundle, path=job.run / "bundle")
     train = [(s, d) for s, d in zip(learned.samples, learned.digests, strict=True) if s.split == "train"]
     step = max(1, len(train) // GRID_PICTURES)
     for place, (sample, digest) in enumerate(train[::step][:GRID_PICTURES]):
@@ -203,10 +212,10 @@ def _report(
     maps = check_maps(recogniser, tested[0], learned.maps_checked, POINTED) if tested else None
     if evaluations:  # the report lists what each evaluation left out, and with the first what training did
         before = (*job.index.skipped, *learned.skipped, *evaluations[0].skipped)
-        evaluations = [replace(evaluations[0], skipped=before), *evaluations[1:]]
+        evaluations = [replace(evaluations[0], skipped=before, notes=job.index.notes), *evaluations[1:]]
     write_report(
         job.run / "report.html",
-        facts=facts,
+        facts=finished.facts,
         evaluations=evaluations,
         mistakes=worst,
         training_grid=grid,

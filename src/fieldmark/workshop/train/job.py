@@ -17,19 +17,20 @@ import torch
 
 from fieldmark.data import Index, Skipped
 from fieldmark.data.frame import read_frame
-from fieldmark.errors import PictureError, UsageError, unknown_name
+from fieldmark.errors import PictureError, UsageError
+from fieldmark.field.runtime import Evaluation
 from fieldmark.files import PARTIAL, available_memory, is_file, write_text
 from fieldmark.printing import visible
 from fieldmark.types import Preprocess, Sample
-from fieldmark.workshop.learn import LEARNERS, Learner
+from fieldmark.workshop.learn import Learner
 from fieldmark.workshop.models import BaseNetwork, create_backbone
-from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, check, flat, from_json, load_recipe, with_value
+from fieldmark.workshop.recipe import LOCATED, AugmentRecipe, Recipe, flat
 from fieldmark.workshop.recipe.tasks import for_task
 from fieldmark.workshop.train.augment import PLAIN, SIDE_STEP, view_side
 from fieldmark.workshop.train.journal import Journal, Progress
 from fieldmark.workshop.train.trackers import open_trackers
+from fieldmark.workshop.train.wish import recorded_recipe
 
-TASKS = ("auto", *LEARNERS)
 LOCK = ".lock"
 MOST_SAID = 20
 MEASURED, WIDEST = 200, 2.0  # pictures whose shape is looked at, and the largest ratio of sides of an input
@@ -86,25 +87,6 @@ class Job:
         return time.monotonic() - self.begun
 
 
-def resolve_recipe(
-    name: str | None, settings: Sequence[str], task: str, backbone: str | None, head: str | None, seed: int | None
-) -> Recipe:
-    if task not in TASKS:
-        raise UsageError(unknown_name("task", task, TASKS))
-    recipe = load_recipe(name, settings, task)
-    if recipe.task not in TASKS:
-        raise UsageError(unknown_name("task", recipe.task, TASKS))
-    if task == "auto" and recipe.task != "auto":
-        recipe = load_recipe(name, settings, recipe.task)
-    if backbone is not None:
-        recipe = replace(recipe, model=replace(recipe.model, backbone=backbone))
-    if head is not None:
-        recipe = with_value(recipe, "model.head", head)
-    if seed is not None:
-        recipe = replace(recipe, seed=seed)
-    return check(recipe if task == "auto" else replace(recipe, task=task))
-
-
 def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
     if not run.exists():
         return
@@ -125,16 +107,6 @@ def check_place(run: Path, recipe: Recipe, resume: bool) -> None:
             f"{run} was begun with another recipe ({_differences(begun, recipe)}); give --resume without other options "
             "to go on with it, or choose another --out"
         )
-
-
-def recorded_recipe(run: Path) -> Recipe:
-    """The recipe that a run was begun with; UsageError when it cannot be read."""
-    try:
-        return from_json(json.loads((run / "recipe.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError, RecursionError, UsageError) as error:
-        raise UsageError(
-            f"{run / 'recipe.json'} cannot be read ({str(error)[:200]}); begin anew with another --out"
-        ) from error
 
 
 def _differences(begun: Recipe, asked: Recipe) -> str:
@@ -210,7 +182,7 @@ def hold_run(run: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if new and not any(run.glob("checkpoint-*")):
+        if new and not any(run.glob("checkpoint-*")) and not (run / "bundle").exists():
             shutil.rmtree(run, ignore_errors=True)
         raise
     finally:
@@ -230,10 +202,20 @@ def open_run(run: Path, recipe: Recipe, index: Index, progress: Progress, begun:
     if index.notes:
         journal.write("annotations", notes=[[note.name, note.text] for note in index.notes])
     for note in index.notes[:MOST_SAID]:
-        journal.say(f"{note.name}: {note.text}")
+        journal.say(visible(f"{note.name}: {note.text}"))
     if len(index.notes) > MOST_SAID:
         journal.say(f"{len(index.notes) - MOST_SAID:,} more notes on annotations; log.jsonl has them")
     return journal
+
+
+def end_run(journal: Journal, begun: float, evaluations: Sequence[Evaluation], headline: str) -> None:
+    """Write down the scores, and that the run is finished."""
+    for found in evaluations:
+        numbers = {k: float(v) for k, v in found.scores.items() if isinstance(v, (int, float))}
+        journal.measure("scores", found.split, 0, **numbers)
+    journal.close()
+    scores = {found.split: found.scores.get(headline) for found in evaluations}
+    journal.write("end", took=round(time.monotonic() - begun, 2), scores=scores)
 
 
 def clear_partial(run: Path) -> None:

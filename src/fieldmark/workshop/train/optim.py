@@ -24,6 +24,7 @@ OPTIMISERS: Mapping[str, tuple[Callable[..., torch.optim.Optimizer], float, dict
     "rmsprop": (torch.optim.RMSprop, 1e-4, {"momentum": 0.9}),
     "sgd": (torch.optim.SGD, 1e-2, {"momentum": 0.9, "nesterov": True}),
 }
+FUSED = ("adamw", "adam", "sgd")  # have a fused form on CPU
 
 
 def automatic_rate(name: str, batch: int) -> float:
@@ -31,9 +32,6 @@ def automatic_rate(name: str, batch: int) -> float:
     the adaptive ones and in proportion to it for SGD (Goyal et al. 2017; Malladi et al. 2022)."""
     rate = OPTIMISERS[name][1]
     return rate * (batch / RULE_BATCH if name == "sgd" else math.sqrt(batch / RULE_BATCH))
-
-
-FUSED = ("adamw", "adam", "sgd")
 
 
 def make_optimiser(

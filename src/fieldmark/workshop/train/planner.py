@@ -10,6 +10,7 @@ from fieldmark.field.runtime import Engine, stream
 from fieldmark.pictures import load
 from fieldmark.workshop.models import Network
 from fieldmark.workshop.models.cut import PICTURES, Cuttable
+from fieldmark.workshop.recipe import LOCATED
 from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train import probe
 from fieldmark.workshop.train.costs import Costs, profile
@@ -21,6 +22,7 @@ MARGIN = 0.03  # of the budget, kept for what no measurement foresees
 WARM_PICTURES, SPEED_PICTURES = 16, 48
 HEAD_S, HEAD_S_A_PICTURE = 3.0, 2e-4
 FINISH_S = 9.0
+LOCATED_FINISH = 2.0  # times as long where boxes or masks are compared with the truth (docs/experiments.md)
 SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
@@ -29,6 +31,7 @@ SLACK = 1.1  # on the least budget that is named
 VIEW_SIZES = (1.0, 0.78)  # of the input's side, the first where there is time for so many epochs (docs/experiments.md)
 MANY_EPOCHS = 18.0
 GUESSED_GPU_COST = 2e-3
+STAGE_S = tuple(5 * 1.25**i for i in range(40))  # seconds that a first stage may need
 
 
 class Planner:
@@ -73,8 +76,9 @@ class Planner:
             if self.job.recipe.augment.size or plan.budget_s is None or epochs >= MANY_EPOCHS:
                 break
         if plan.budget_s is not None:
-            needed = self.job.elapsed() + plan.probe_s + plan.finish_s
-            if plan.budget_s < needed:
+            stage_s = 0.0 if plan.stages or self.job.recipe.probe.on else self._first_stage_s()
+            needed = self.job.elapsed() + plan.probe_s + plan.finish_s + stage_s
+            if stage_s or plan.budget_s < needed:
                 raise UsageError(
                     f"a budget of {plan.budget_s:.0f} s is too short for this data on this machine; "
                     f"give at least {needed * SLACK:.0f} s"
@@ -82,6 +86,10 @@ class Planner:
         plan.save(self.path)
         self._say("plan", plan)
         return plan
+
+    def _first_stage_s(self) -> float:
+        """The least seconds in which something is learned, about."""
+        return next((s for s in STAGE_S if plans.choose(self.costs, self.counts, s, self.tune)), STAGE_S[-1])
 
     def _plan(self) -> Plan:
         job = self.job
@@ -144,7 +152,8 @@ class Planner:
         scored *= glances or 2
         scored += 0 if glances == 1 else 3 * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        return FINISH_S + self.costs.engine * (scored + compared + FRAMES * self.maps_checked())
+        seconds = FINISH_S + self.costs.engine * (scored + compared + FRAMES * self.maps_checked())
+        return seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
 
     def maps_checked(self) -> int:
         """On how many pictures the report measures what the maps are worth."""

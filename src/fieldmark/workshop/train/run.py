@@ -9,27 +9,28 @@ from typing import Any
 from fieldmark.data import SplitRule, open_data, split
 from fieldmark.field.runtime import Evaluation
 from fieldmark.field.tasks import get_task
-from fieldmark.files import atomic_folder, is_file
+from fieldmark.files import atomic_folder
 from fieldmark.workshop.learn import make_learner
+from fieldmark.workshop.recipe import Recipe
 from fieldmark.workshop.recipe.tasks import for_task, task_of
 from fieldmark.workshop.train import sequence
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device
-from fieldmark.workshop.train.finish import write_bundle
+from fieldmark.workshop.train.finish import report_run, write_bundle
 from fieldmark.workshop.train.job import (
     Job,
     aspect_of,
     check_place,
+    end_run,
     hold_run,
     make_network,
     open_run,
-    recorded_recipe,
-    resolve_recipe,
 )
 from fieldmark.workshop.train.journal import Progress, silent
 from fieldmark.workshop.train.plan import seconds_of
 from fieldmark.workshop.train.small import settle, side_of
 from fieldmark.workshop.train.stages import Stages
+from fieldmark.workshop.train.wish import Wish, recorded_recipe, resolve_recipe
 
 
 @dataclass(frozen=True)
@@ -81,50 +82,53 @@ def train(
     """
     begun = time.monotonic() if begun is None else begun
     budget_s = None if budget is None else seconds_of(budget)
-    run = Path(out)
-    if sequence.asked(task, data, run, recipe, resume):
-        wish = sequence.Wish(
-            data, run, backbone, head, recipe, settings, device, seed, budget_s, resume, begun, progress
-        )
-        read, skipped = sequence.train_sequence(wish)
-        scores = {e.split: e.scores for e in read}
-        return Result(run, run / "bundle", sequence.TASK, time.monotonic() - begun, skipped, scores)
-    if resume and not (recipe or settings or backbone or head or seed is not None) and is_file(run / "recipe.json"):
-        chosen = recorded_recipe(run)
+    wish = Wish(
+        data, Path(out), task, backbone, head, recipe, settings, device, seed, budget_s, resume, begun, progress
+    )
+    if sequence.asked(wish):
+        task = sequence.TASK
+        evaluations, skipped = sequence.train_sequence(wish)
     else:
-        asked = recorded_recipe(run).task if resume and task == "auto" and is_file(run / "recipe.json") else task
-        chosen = resolve_recipe(recipe, settings, asked, backbone, head, seed)
-    target = choose_device(device)
-    check_place(run, chosen, resume)
+        task, evaluations, skipped = _train_pictures(wish)
+    scores = {e.split: e.scores for e in evaluations}
+    return Result(wish.run, wish.run / "bundle", task, time.monotonic() - begun, skipped, scores)
+
+
+def _train_pictures(wish: Wish) -> tuple[str, list[Evaluation], int]:
+    """Learn from pictures: the task, the evaluations of val and test, and how many pictures were left out."""
+    run, progress = wish.run, wish.progress
+    recipe, target = _recipe(wish), choose_device(wish.device)
+    check_place(run, recipe, wish.resume)
     check_writable()
-    index = open_data(data, progress)
-    if chosen.task == "auto":
-        chosen = resolve_recipe(recipe, settings, task_of(index), backbone, head, seed)
-    chosen = for_task(chosen, chosen.task)
-    index = get_task(chosen.task).select(index)
-    index = split(index, SplitRule(chosen.seed, chosen.data.val, chosen.data.test))
-    learner = make_learner(index, chosen)
+    index = open_data(wish.data, progress)
+    if recipe.task == "auto":
+        recipe = resolve_recipe(wish, task_of(index))
+    recipe = for_task(recipe, recipe.task)
+    task = get_task(recipe.task)
+    index = split(task.select(index), SplitRule(recipe.seed, recipe.data.val, recipe.data.test))
+    learner = make_learner(index, recipe)
     progress("network", 0, 0)
-    network, preprocess = make_network(chosen, learner, aspect_of(index.part("train"), chosen), side_of(index.samples))
+    network, preprocess = make_network(recipe, learner, aspect_of(index.part("train"), recipe), side_of(index.samples))
     with hold_run(run):
-        check_place(run, chosen, resume)  # again, now that nobody else can write there
-        journal = open_run(run, chosen, index, progress, begun)
+        check_place(run, recipe, wish.resume)  # again, now that nobody else can write there
+        journal = open_run(run, recipe, index, progress, wish.begun)
         for note in learner.notes:
             journal.say(note)
         if network.backbone.form:
             journal.say(f"form of {network.backbone.name} for {preprocess.size_wh[0]} px: {network.backbone.form}")
-        settled = settle(chosen, max(preprocess.size_wh), len(index.part("train")))
-        job = Job(settled, index, learner, network, preprocess, target, run, journal, begun, budget_s)
+        settled = settle(recipe, max(preprocess.size_wh), len(index.part("train")))
+        job = Job(settled, index, learner, network, preprocess, target, run, journal, wish.begun, wish.budget_s)
         evaluations, skipped = _work(job)
-        seconds = time.monotonic() - begun
-        scores = {e.split: e.scores for e in evaluations}
-        for found in evaluations:
-            numbers = {k: float(v) for k, v in found.scores.items() if isinstance(v, (int, float))}
-            journal.measure("scores", found.split, 0, **numbers)
-        journal.close()
-        headline = get_task(chosen.task).headline
-        journal.write("end", took=round(seconds, 2), scores={k: v.get(headline) for k, v in scores.items()})
-    return Result(run, run / "bundle", chosen.task, seconds, skipped, scores)
+        end_run(journal, wish.begun, evaluations, task.headline)
+    return recipe.task, evaluations, skipped
+
+
+def _recipe(wish: Wish) -> Recipe:
+    """The recipe that was asked for, or that of the run to go on with; its task may be "auto"."""
+    if not wish.goes_on:
+        return resolve_recipe(wish, wish.task)
+    recorded = recorded_recipe(wish.run)
+    return recorded if wish.as_begun else resolve_recipe(wish, recorded.task if wish.task == "auto" else wish.task)
 
 
 def _work(job: Job) -> tuple[list[Evaluation], int]:
@@ -133,9 +137,11 @@ def _work(job: Job) -> tuple[list[Evaluation], int]:
     learned = stages.run()
     job = stages.job  # with what its plan decided
     with atomic_folder(job.run / "bundle") as partial:
-        evaluations = write_bundle(job, partial, learned)
+        finished = write_bundle(job, partial, learned)
+    with job.journal.step("report"):
+        report_run(job, finished, learned)
     for left in job.run.glob("checkpoint-*.safetensors"):
         left.unlink()
-    scored = sum(len(e.samples) for e in evaluations if e.split == "test")
+    scored = sum(len(e.samples) for e in finished.evaluations if e.split == "test")
     untested = len(job.index.part("test")) - scored
-    return evaluations, len(job.index.skipped) + len(learned.skipped) + untested
+    return finished.evaluations, len(job.index.skipped) + len(learned.skipped) + untested

@@ -1,21 +1,28 @@
 """One training of the task `sequence`: from a text, or a table of numbers, to RUN."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from fieldmark.errors import UsageError
+from fieldmark.field.report import write_report
 from fieldmark.field.runtime import Evaluation, compile_engine, cores
 from fieldmark.files import atomic_folder, is_file, sha256, write_text
 from fieldmark.workshop.recipe import Recipe, check, flat, load_recipe
 from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train.cache import check_writable
 from fieldmark.workshop.train.device import choose_device, computes_bf16, keep_freed_memory
-from fieldmark.workshop.train.job import check_place, clear_partial, hold_run, recipe_text, recorded_recipe, say_skipped
-from fieldmark.workshop.train.journal import Journal, Progress
+from fieldmark.workshop.train.job import (
+    check_place,
+    clear_partial,
+    end_run,
+    hold_run,
+    recipe_text,
+    say_skipped,
+)
+from fieldmark.workshop.train.journal import Journal
 from fieldmark.workshop.train.loop import Fit
 from fieldmark.workshop.train.loop import Progress as Fitted
 from fieldmark.workshop.train.material import Material, open_material
@@ -25,6 +32,7 @@ from fieldmark.workshop.train.plan import Plan, StagePlan
 from fieldmark.workshop.train.reading import ReadingLesson
 from fieldmark.workshop.train.sequence_bundle import export_material, write_sequence_bundle
 from fieldmark.workshop.train.trackers import open_trackers
+from fieldmark.workshop.train.wish import Wish, recorded_recipe
 
 TASK = "sequence"
 NETWORKS = (None, "charrnn")  # what --backbone may say
@@ -37,33 +45,15 @@ FIRST_GUESS = 1_000  # steps, which the clock soon revises
 LOOKS = 3
 
 
-def asked(task: str, data: str | Path, run: Path, recipe: str | None, resume: bool) -> bool:
+def asked(wish: Wish) -> bool:
     """Whether what `train` is to learn is a sequence: by name, by the recipe, or since DATA is a text file."""
-    if task != "auto":
-        return task == TASK
-    if resume and is_file(run / "recipe.json"):
-        return recorded_recipe(run).task == TASK
-    return (recipe is not None and load_recipe(recipe).task == TASK) or (
-        recipe is None and Path(data).suffix.lower() == TEXT_SUFFIX and is_file(Path(data))
-    )
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What `train` was asked for."""
-
-    data: str | Path
-    run: Path
-    backbone: str | None
-    head: str | None
-    recipe: str | None
-    settings: Sequence[str]
-    device: str
-    seed: int | None
-    budget_s: float | None
-    resume: bool
-    begun: float
-    progress: Progress
+    if wish.task != "auto":
+        return wish.task == TASK
+    if wish.goes_on:
+        return recorded_recipe(wish.run).task == TASK
+    if wish.recipe is not None:
+        return load_recipe(wish.recipe).task == TASK
+    return Path(wish.data).suffix.lower() == TEXT_SUFFIX and is_file(Path(wish.data))
 
 
 def train_sequence(wish: Wish) -> tuple[list[Evaluation], int]:
@@ -84,15 +74,12 @@ def train_sequence(wish: Wish) -> tuple[list[Evaluation], int]:
         lesson = ReadingLesson(network, material.source, material.task, material.wanted.dropout, device, bf16)
         fitted = _fit(wish, recipe, material, lesson, journal, bf16)
         with atomic_folder(wish.run / "bundle") as partial:
-            evaluations = write_sequence_bundle(partial, wish.run, recipe, material, network, fitted.facts(), journal)
+            evaluations, facts = write_sequence_bundle(partial, recipe, material, network, fitted.facts(), journal)
+        with journal.step("report"):
+            write_report(wish.run / "report.html", facts=facts, evaluations=evaluations, steps=journal.steps)
         for left in wish.run.glob("checkpoint-*.safetensors"):
             left.unlink()
-        for found in evaluations:
-            numbers = {k: float(v) for k, v in found.scores.items() if isinstance(v, (int, float))}
-            journal.measure("scores", found.split, 0, **numbers)
-        journal.close()
-        took = round(time.monotonic() - wish.begun, 2)
-        journal.write("end", took=took, scores={e.split: e.scores[material.headline] for e in evaluations})
+        end_run(journal, wish.begun, evaluations, material.headline)
     return evaluations, len(material.skipped)
 
 
@@ -103,8 +90,7 @@ def _recipe(wish: Wish) -> Recipe:
             "the task sequence has one network, charrnn, without backbone and head; change it with "
             "--set sequence.cell=gru, sequence.hidden, sequence.layers"
         )
-    new = bool(wish.recipe or wish.settings or wish.seed is not None)
-    if wish.resume and not new and is_file(wish.run / "recipe.json"):
+    if wish.as_begun:
         return recorded_recipe(wish.run)
     recipe = load_recipe(wish.recipe or TASK, wish.settings)
     return check(replace(recipe, task=TASK, seed=recipe.seed if wish.seed is None else wish.seed))

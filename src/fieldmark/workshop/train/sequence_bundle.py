@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldmark import bundle as bundles
-from fieldmark.field.report import sequence_card, write_report
+from fieldmark.field.report import sequence_card
 from fieldmark.field.runtime import Evaluation
 from fieldmark.field.runtime.loading import load
 from fieldmark.field.runtime.writer import Writer
@@ -30,14 +30,13 @@ def export_material(material: Material, network: Recurrent) -> bytes:
 
 def write_sequence_bundle(
     partial: Path,
-    run: Path,
     recipe: Recipe,
     material: Material,
     network: Recurrent,
     learned: Mapping[str, Any],
     journal: Journal,
-) -> list[Evaluation]:
-    """Fill the partial bundle folder, score the very bundle, and write the report beside it."""
+) -> tuple[list[Evaluation], dict[str, Any]]:
+    """Fill the partial bundle folder and score the very bundle; its evaluations and facts."""
     facts = _facts(recipe, material, network, learned)
     with journal.step("bundle"):
         onnx = export_material(material, network)
@@ -53,9 +52,7 @@ def write_sequence_bundle(
         with journal.step("samples"):
             facts["samples"] = _samples(model)
     bundles.save(partial, facts, files | {bundles.CARD: sequence_card(facts).encode()})
-    with journal.step("report"):
-        write_report(run / "report.html", facts=facts, evaluations=evaluations, steps=journal.steps)
-    return evaluations
+    return evaluations, facts
 
 
 def _score(model: Any, material: Material, part: str, journal: Journal) -> Evaluation:
