@@ -9,18 +9,14 @@ two workers, batches of 16; logits enlarged to each picture, the same decision f
 """
 
 import json
-import resource
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bench import budget, data, results
+from bench import budget, data, results, turns
 from fieldmark.data import open_data
 from fieldmark.field.runtime import load
 from fieldmark.field.runtime.recogniser import Recogniser
@@ -62,9 +58,7 @@ def torch_masks(recogniser: Recogniser, paths: list[Path]) -> Any:
     """The usual torch path as a function that gives class numbers [H, W] for every picture."""
     import torch
     import torch.nn.functional as F
-    from PIL import Image
     from safetensors.torch import load as load_tensors
-    from torch.utils.data import DataLoader, Dataset
     from torchvision.transforms.functional import resize
 
     from fieldmark.workshop.models import create_backbone
@@ -77,33 +71,16 @@ def torch_masks(recogniser: Recogniser, paths: list[Path]) -> Any:
     network = SegmentNetwork(backbone, len(recogniser.classes), recipe.model.segmenter).eval()
     network.load_state_dict(load_tensors(recogniser.bundle.read("model.safetensors")))
 
-    class Pictures(Dataset):  # type: ignore[type-arg]
-        def __len__(self) -> int:
-            return len(paths)
-
-        def __getitem__(self, i: int) -> tuple[torch.Tensor, tuple[int, int]]:
-            picture = Image.open(paths[i]).convert("RGB")
-            return torch.from_numpy(np.array(resize(picture, [size, size]))), (picture.height, picture.width)
-
-    def joined(rows: list[Any]) -> Any:
-        return torch.stack([p for p, _ in rows]), [s for _, s in rows]
-
     def work() -> list[Any]:
         found = []
         with torch.no_grad():
-            for batch, sizes in DataLoader(Pictures(), batch_size=BATCH, num_workers=2, collate_fn=joined):
+            for batch, sizes in turns.batches(paths, lambda picture: resize(picture, [size, size]), BATCH):
                 for logits, hw in zip(network(batch)[0], sizes, strict=True):
                     p = F.interpolate(logits[None] / recogniser.facts.temperature, hw, mode="bilinear")[0].softmax(0)
                     found.append(torch.where(p[0] >= 0.5, 0, p[1:].argmax(0) + 1).numpy())
         return found
 
     return work
-
-
-def core_seconds() -> float:
-    """Seconds of all cores that this process and its workers have used."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def speed(run: str, most: str = "160", rounds: str = "3") -> dict[str, Any]:
@@ -113,24 +90,9 @@ def speed(run: str, most: str = "160", rounds: str = "3") -> dict[str, Any]:
     paths = [s.path for s in index.samples][:: max(1, len(index.samples) // int(most))]
     ways = {"ours": lambda: [p.mask for p in recogniser.predict(paths)], "torch": torch_masks(recogniser, paths)}
     list(recogniser.predict(paths[:8]))
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    cores: dict[str, list[float]] = {name: [] for name in ways}
-    masks: dict[str, list[Any]] = {}
-    for _ in range(int(rounds)):
-        for name, work in ways.items():
-            begun, used = time.perf_counter(), core_seconds()
-            masks[name] = work()
-            rates[name].append(round(len(paths) / (time.perf_counter() - begun), 1))
-            cores[name].append(round(1000 * (core_seconds() - used) / len(paths), 1))
-    same = sum(int((a == b).sum()) for a, b in zip(*masks.values(), strict=True))
-    core_ms = {name: statistics.median(values) for name, values in cores.items()}
-    return {
-        "pictures_a_second": rates,
-        "times": round(statistics.median(rates["ours"]) / statistics.median(rates["torch"]), 2),
-        "core_ms": core_ms,
-        "times_by_cores": round(core_ms["torch"] / core_ms["ours"], 2),
-        "same_pixels": round(same / sum(a.size for a in masks["ours"]), 6),
-    }
+    facts, masks = turns.by_turns(ways, len(paths), int(rounds))
+    same = sum(int((a == b).sum()) for a, b in zip(*masks, strict=True))
+    return facts | {"same_pixels": round(same / sum(a.size for a in masks[0]), 6)}
 
 
 def main(words: list[str]) -> None:

@@ -16,8 +16,8 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.transforms import v2
 
+from bench.boxes import box_scores
 from fieldmark.data import SplitRule, open_data, split
-from fieldmark.field.evaluate.detection import coco_precisions
 from fieldmark.field.tasks.detect import truth_rows
 from fieldmark.types import Sample
 from fieldmark.workshop.models import create_backbone
@@ -107,7 +107,4 @@ def run(data: Path, seconds: float) -> dict[str, Any]:
             said = network([example(sample, number, False)[0]])[0]
             columns = [said["boxes"], said["scores"][:, None], said["labels"][:, None] - 1]
             found.append(torch.cat([c.float() for c in columns], 1).numpy())
-    precisions = coco_precisions(found, truth, len(classes))
-    by_class = {name: round(float(p), 4) for name, p in zip(classes, precisions[0], strict=True)}
-    means = {"map50": float(np.nanmean(precisions[0])), "map": float(np.nanmean(precisions))}
-    return {"seconds": round(time.monotonic() - begun, 1), "steps": steps, **means, "ap50": by_class}
+    return {"seconds": round(time.monotonic() - begun, 1), "steps": steps, **box_scores(found, truth, classes)}
