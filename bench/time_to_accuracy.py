@@ -3,9 +3,9 @@ tf_efficientnet_lite0 with the same weights, each peer in its own environment, a
 
 python -m bench.time_to_accuracy DATA [WHO ...]
 
-DATA: grocery, magnetic-tile; WHO: fieldmark, fastai, timm, torchvision. timm's scripts are not in its package:
-TIMM_SCRIPTS names a checkout of its repository. A peer's clock runs from the start of its process to the end of each
-epoch with its validation; its weights are scored on the test part afterwards.
+DATA: grocery, magnetic-tile; WHO: fastai, timm, torchvision, fieldmark, or one point of it as BUDGET:SEED (3m:0).
+timm's scripts are not in its package: TIMM_SCRIPTS names a checkout of its repository. A peer's clock runs from the
+start of its process to the end of each epoch with its validation; its weights are scored on the test part afterwards.
 """
 
 import csv
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import budget, data, results
+from bench import budget, data, machine, results
 
 NAME = "tf_efficientnet_lite0"
 HERE = Path(__file__).parent
@@ -111,13 +111,12 @@ def run_timm(name: str) -> list[dict[str, float]]:
     return rows
 
 
-def run_fieldmark(name: str) -> list[dict[str, Any]]:
-    """A point for every budget and seed."""
-    rows = []
-    for case in (f"{name}:{time_}:{seed}" for time_ in BUDGETS for seed in SEEDS):
-        found = budget.run(case)
-        rows.append({"case": case, **{key: found[key] for key in ("seconds", "accuracy", "accuracy_ci")}})
-    return rows
+def add_point(entry: dict[str, Any], case: str) -> None:
+    """Fieldmark within a budget, put into its curve in place of the same point."""
+    found = budget.run(case)
+    keys = ("seconds", "accuracy", "accuracy_ci", "coarse_accuracy", "coarse_accuracy_ci", "stages")
+    row = {"case": case, "processor": machine.facts()["processor"], **{k: found[k] for k in keys if k in found}}
+    entry["curve"] = sorted([r for r in entry["curve"] if r["case"] != case] + [row], key=lambda r: r["case"])
 
 
 def versions(who: str) -> dict[str, str]:
@@ -133,14 +132,16 @@ def versions(who: str) -> dict[str, str]:
 
 
 def main(name: str, *who: str) -> None:
-    found = results.read("time_to_accuracy")
+    points = [f"{time_}:{seed}" for seed in SEEDS for time_ in BUDGETS]
     for one in who or ("fieldmark", *PACKAGES):
-        if one == "fieldmark":
-            found[f"{name} fieldmark"] = {"curve": run_fieldmark(name)}
-        else:
-            curve = run_timm(name) if one == "timm" else run_script(one, name)
-            found[f"{name} {one}"] = {"curve": curve, "versions": versions(one)}
-        results.write("time_to_accuracy", found)
+        for point in points if one == "fieldmark" else [one]:
+            found = results.read("time_to_accuracy")
+            if ":" in point:
+                add_point(found.setdefault(f"{name} fieldmark", {"curve": []}), f"{name}:{point}")
+            else:
+                curve = run_timm(name) if one == "timm" else run_script(one, name)
+                found[f"{name} {one}"] = {"curve": curve, "versions": versions(one), "machine": machine.facts()}
+            results.write("time_to_accuracy", found)
 
 
 if __name__ == "__main__":
