@@ -2,10 +2,16 @@
 quick the machine is. On the field guide, 1,000 other test pictures than its own are scored, and pointed at its own.
 
 python -m bench.craft DATA:SEED[:SETTING+SETTING...] ...          DATA: grocery, magnetic-tile, field-guide
+
+A setting "trial=NAME" or "trial=NAME@CASE" is one of `bench.trials`, CASE what its teacher was trained as.
 """
 
 import csv
+import json
+import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,14 +53,35 @@ def pointing(run: Path) -> dict[str, Any] | None:
     return pointing_game(load(run), open_data("field-guide").part("test"))
 
 
+def folder(case: str) -> Path:
+    return OUT / re.sub(r"[^\w.=-]+", "-", case)
+
+
+def changed(trial: str, data: str, place: Path, seed: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    """The scores of a training that a trial changes, by part; views that it changes are kept apart from others."""
+    name, _, teacher = trial.partition("@")
+    words = [name, *([str(folder(teacher))] if teacher else []), "--", data, str(place), seed, *settings]
+    cache = f"cache-{name}" if name.startswith("guided") else "cache"
+    environment = {**os.environ, "FIELDMARK_CACHE": str(OUT / cache)}
+    command = [sys.executable, "-m", "bench.trials", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    scores: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["scores"]
+    return scores
+
+
 def run(case: str) -> dict[str, Any]:
     """One training; cached features serve all cases."""
     name, seed, *more = case.split(":", 2)
-    settings = ("tune.patience=0", *BASE[name], *(word for words in more for word in words.split("+")))
-    data, place = other_birds() if name == "field-guide" else budget.SETS[name](), OUT / "run"
+    words = [word for words in more for word in words.split("+")]
+    trial = next((word.removeprefix("trial=") for word in words if word.startswith("trial=")), "")
+    settings = ("tune.patience=0", *BASE[name], *(word for word in words if not word.startswith("trial=")))
+    data, place = other_birds() if name == "field-guide" else budget.SETS[name](), folder(case)
     shutil.rmtree(place, ignore_errors=True)
-    scores = budget.train(data, place, str(OUT / "cache"), "--seed", seed, settings=settings)
-    found = {"settings": settings, **{key: scores["test"][key] for key in KEYS if key in scores["test"]}}
+    if trial:
+        scores = changed(trial, data, place, seed, settings)
+    else:
+        scores = budget.train(data, place, str(OUT / "cache"), "--seed", seed, settings=settings)
+    found = {"settings": words, **{key: scores["test"][key] for key in KEYS if key in scores["test"]}}
     found["val_accuracy"] = scores["val"]["accuracy"]
     if name == "field-guide":
         found["pointing"] = pointing(place)

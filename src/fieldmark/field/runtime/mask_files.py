@@ -1,6 +1,5 @@
 """Masks as files: a PNG of class numbers for each picture."""
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ class MaskFiles:
     of one name apart."""
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
-        self.folder, self._taken = folder, set[str]()
+        self.folder, self._taken, self._numbers = folder, set[str](), dict[str, int]()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -33,8 +32,11 @@ class MaskFiles:
         if numbers is None:
             return prediction
         stem = Path(prediction.path).stem[:STEM]
-        names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
-        name = next(name for name in names if name.casefold() not in self._taken)
+        name, number = stem, self._numbers.get(stem.casefold(), 1)
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self._numbers[stem.casefold()] = number
         self._taken.add(name.casefold())
         place = self.folder / f"{name}.png"
         with atomic_file(place) as partial, partial.open("wb") as out:
