@@ -3,12 +3,11 @@ tf_efficientnet_lite0 with the same weights, each peer in its own environment, a
 
 python -m bench.time_to_accuracy DATA [WHO ...]
 
-DATA: grocery, magnetic-tile; WHO: fastai, timm, torchvision, fieldmark, or one point of it as BUDGET:SEED (3m:0).
+DATA: grocery, magnetic-tile, field-guide; WHO: fastai, timm, torchvision, fieldmark, or one point of it as BUDGET:SEED (3m:0).
 timm's scripts are not in its package: TIMM_SCRIPTS names a checkout of its repository. A peer's clock runs from the
 start of its process to the end of each epoch with its validation; its weights are scored on the test part afterwards.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -19,12 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import budget, data, machine, results
+from bench import budget, machine, results
 
 NAME = "tf_efficientnet_lite0"
 HERE = Path(__file__).parent
 OUT = HERE / "out" / "time_to_accuracy"
-FOLDERS = {"grocery": "grocery", "magnetic-tile": "magnetic_tile"}
 PACKAGES = {
     "fastai": ["fastai", "timm"],
     "timm": ["timm", "torch", "torchvision"],
@@ -37,17 +35,19 @@ TIMM_EPOCHS = 10
 
 def folders(name: str) -> Path:
     """The data as train, val, test with a folder for each class, of links."""
-    place, root = OUT / name / "data", data.folder(FOLDERS[name])
+    place = OUT / name / "data"
     if not place.is_dir():
-        with (root / "labels.csv").open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        for label in {row["label"] for row in rows}:
+        from fieldmark.data import open_data
+
+        samples = open_data(budget.SETS[name]()).samples
+        classes = sorted({s.label for s in samples})
+        for label in classes:
             for part in ("train", "val", "test"):
                 (place / part / label).mkdir(parents=True, exist_ok=True)
-        for number, row in enumerate(rows):
-            link = place / row["split"] / row["label"] / f"{number:05d}{Path(row['path']).suffix}"
-            link.symlink_to((root / row["path"]).resolve())
-        (place / "classes.txt").write_text("\n".join(sorted({row["label"] for row in rows})) + "\n", encoding="utf-8")
+        for number, sample in enumerate(samples):
+            link = place / str(sample.split) / sample.label / f"{number:05d}{sample.path.suffix}"
+            link.symlink_to(sample.path.resolve())
+        (place / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
     return place
 
 
