@@ -3,7 +3,7 @@ tf_efficientnet_lite0 with the same weights, each peer in its own environment, a
 
 python -m bench.time_to_accuracy DATA [WHO ...]
 
-DATA: grocery, magnetic-tile, field-guide; WHO: fastai, timm, torchvision, fieldmark, or one point of it as BUDGET:SEED (3m:0).
+DATA: a set of `bench.budget`; WHO: fastai, timm, torchvision, fieldmark, or one point of it as BUDGET:SEED (3m:0).
 timm's scripts are not in its package: TIMM_SCRIPTS names a checkout of its repository. A peer's clock runs from the
 start of its process to the end of each epoch with its validation; its weights are scored on the test part afterwards.
 """
