@@ -297,9 +297,9 @@ def test_predict_jsonl_has_one_row_a_picture_in_order(ask, run, two):
 def test_a_second_glance_is_asked_for_on_the_command_line(ask, run, two):
     unlike = write_picture(two[0].parent / "unlike.png", 3, (90, 60))  # so that no probability is 1
     words = ("predict", run[1].run, unlike, *two, "--format", "jsonl")
-    once, twice = (
-        [json.loads(row) for row in ask(*words, *more).out.splitlines()] for more in ((), ("--glances", "2"))
-    )
+    asked = ((), ("--glances", "auto"), ("--glances", "2"))
+    once, auto, twice = ([json.loads(row) for row in ask(*words, *more).out.splitlines()] for more in asked)
+    assert once == auto
     assert [row["path"] for row in twice] == [str(p) for p in (unlike, *two)]
     assert once[0]["labels"] != twice[0]["labels"]
 

@@ -21,8 +21,12 @@ BEGUN = time.monotonic()
 FORMATS = ("table", "jsonl", "csv", "coco")
 TASKS = ("auto", "classify", "multilabel", "regress", "detect", "segment", "sequence")
 EXISTING = click.Path(path_type=Path)
-GLANCES_HELP = "2: look again at the region that decided, for twice the time; default: as the bundle says."
-GLANCES = click.option("--glances", type=click.IntRange(1, 2), help=GLANCES_HELP)
+GLANCES = click.option(
+    "--glances",
+    type=click.Choice(("auto", "1", "2")),
+    callback=lambda context, option, value: None if value in (None, "auto") else int(value),
+    help="2: look again at the region that decided, for twice the time; default auto: as the bundle says.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

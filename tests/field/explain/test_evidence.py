@@ -3,7 +3,7 @@ import pytest
 
 from fieldmark.errors import PictureError, UsageError
 from fieldmark.field.explain import Question, explain_picture
-from fieldmark.field.runtime import Recogniser
+from fieldmark.field.runtime import Recogniser, load
 from tests.making import CLASSES, SIZE, by_hand, smooth, tiny_bundle, write_picture
 
 
@@ -32,6 +32,17 @@ def test_without_a_question_the_most_probable_class_is_explained(recogniser, tmp
     assert found.label == found.prediction.label == prediction.label
     assert found.prediction.path == str(path)
     assert found.attention.sum((1, 2)) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_two_glances_are_explained_by_what_both_say(bundle, tmp_path):
+    twice = load(bundle.path, glances=2)
+    for seed in range(4):
+        path = write_picture(tmp_path / f"{seed}.png", seed, (90, 50))
+        found, prediction = explain_picture(twice, path), twice.predict(path)
+        assert found.prediction == prediction
+        assert found.label == prediction.label
+        first = explain_picture(load(bundle.path, glances=1), path, Question(found.label))
+        assert found.evidence == pytest.approx(first.evidence, rel=1e-3, abs=1e-4)
 
 
 def test_against_the_most_probable_class_the_next_one_is_explained(recogniser):

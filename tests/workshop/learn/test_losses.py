@@ -183,8 +183,11 @@ def test_squared_and_hubers_error(seed, n, width):
     [
         (["loss.name=focal", "loss.gamma=1.5"], lambda x, y, share: focal(x, y, 1.5)),
         (["loss.name=arcface", "loss.margin=0.2"], lambda x, y, share: arcface(x / 30, y, 0.2, 30)),
-        (["loss.imbalance=adjust"], lambda x, y, share: logit_adjusted(x, y, share)),
-        (["loss.imbalance=auto"], lambda x, y, share: logit_adjusted(x, y, share)),
+        (["loss.imbalance=adjust"], lambda x, y, share: soft_cross_entropy(x + share.log(), y, 0.1)),
+        (
+            ["loss.imbalance=auto", "regularise.label_smoothing=0"],
+            lambda x, y, share: logit_adjusted(x, y, share),
+        ),
         (["loss.imbalance=none"], lambda x, y, share: soft_cross_entropy(x, y, 0.1)),
         (["loss.imbalance=weights"], lambda x, y, share: soft_cross_entropy(x, y, 0.1, 1 / (3 * share))),
     ],

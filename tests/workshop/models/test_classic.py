@@ -112,6 +112,26 @@ def test_local_response_norm_stands_after_the_first_two_rectifiers():
     assert kinds[:8] == ["Conv2d", "ReLU", "LocalResponseNorm", "MaxPool2d"] * 2
 
 
+def test_local_response_norm_is_by_the_formula():
+    """b_i = a_i / (2 + 1e-4 sum_j a_j^2)^0.75, j the five channels around i (Krizhevsky et al. 2012, section 3.3)."""
+    norm, a = AlexNet(224, response_norm=True).features[2], 30 * torch.randn(2, 9, 3, 3)
+    found = norm(a)
+    for i in range(9):
+        around = (a[:, max(0, i - 2) : i + 3] ** 2).sum(1)
+        assert torch.allclose(found[:, i], a[:, i] / (2 + 1e-4 * around) ** 0.75, rtol=1e-4)
+
+
+def test_published_weights_of_alexnet_come_with_imagenets_statistics(tmp_path):
+    from safetensors.torch import save_file
+    from torchvision.models import alexnet
+
+    made = alexnet()
+    save_file(made.state_dict(), tmp_path / "alexnet.safetensors")
+    found = create_backbone("alexnet", str(tmp_path / "alexnet.safetensors"))
+    assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert torch.equal(found.body.state_dict()["features.0.weight"], made.features[0].weight)
+
+
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("size", [0, 32])
 def test_small_networks_are_exported_and_give_the_same_numbers(name, size):

@@ -10,6 +10,7 @@ import pytest
 
 from fieldmark import bundle as bundles
 from fieldmark.errors import UsageError
+from fieldmark.field.explain import explain_picture
 from fieldmark.field.runtime import load
 from fieldmark.workshop.train import stages as room
 from fieldmark.workshop.train import train
@@ -341,6 +342,31 @@ def test_what_is_no_better_than_guessing_is_said(tmp_path):
     found = tiny_train(tmp_path / "data", tmp_path / "run")
     said = [e["sentence"] for e in events(found.run) if e["event"] == "note"]
     assert any("always naming the most frequent class (50%)" in s for s in said)
+
+
+@pytest.mark.parametrize("head", ["gem", "additive", "gated", "dot", "self"])
+def test_every_head_learns_and_its_maps_are_in_the_bundle(data, tmp_path, monkeypatch, head):
+    monkeypatch.setattr(room.Stages, "_better", lambda self, last: True)
+    settings = (f"model.head={head}", "model.maps=2", "model.hidden=8", "regularise.apart=0.1", "tune.stages=full")
+    found = tiny_train(data, tmp_path / "run", *TAIL, *settings, recipe="standard")
+    assert found.scores["test"]["accuracy"] > 0.6
+    recogniser = load(found.bundle)
+    maps = explain_picture(recogniser, next(data.rglob("*.png"))).attention
+    assert len(maps) == (1 if head == "gem" else 3)
+    assert maps.sum((1, 2)) == pytest.approx(np.ones(len(maps)), abs=1e-4)
+    trained = np.ptp(maps[1:], (1, 2))
+    assert (trained > 0).all()
+
+
+def test_attention_reads_the_tokens_of_a_transformer(data, tmp_path, monkeypatch):
+    """A vision transformer's patch tokens are its positions; the class token is none of them."""
+    monkeypatch.setattr(room.Stages, "_better", lambda self, last: True)
+    settings = ("picture.size=32", "model.weights=none", "bundle.calibration=8", "model.head=additive", "tune.stages=full")
+    found = train(data, tmp_path / "run", backbone="test_vit", recipe="standard", settings=(*TAIL, *settings))
+    assert found.scores["test"]["accuracy"] > 0.4
+    seen = explain_picture(load(found.bundle), next(data.rglob("*.png")))
+    assert seen.evidence.shape == seen.attention.shape[1:] == (2, 2)
+    assert seen.attention[1].sum() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("more", ["", "tune.stages=full"])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.field.runtime.evidence import OUTPUTS
-from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source, name_of
+from fieldmark.field.runtime.recogniser import Recogniser, Source, name_of
 from fieldmark.types import Prediction
 
 Array = NDArray[np.float32]
@@ -54,15 +54,16 @@ class Explanation:
 
 
 def explain_picture(recogniser: Recogniser, source: Source, question: Question = Question()) -> Explanation:
-    """Explain one picture; PictureError when it cannot be used, UsageError for unknown classes."""
-    picture = load_source(source, recogniser.preprocess)
-    outputs = recogniser.engine.run(picture[None], OUTPUTS)
-    if not all(np.isfinite(outputs[name]).all() for name in OUTPUTS):
-        raise PictureError(NO_NUMBERS)
+    """Explain one picture; PictureError when it cannot be used, UsageError for unknown classes. The prediction is that
+    of `predict`; of two glances, the evidence is that of the first."""
+    seen = next(recogniser.run([source], OUTPUTS, workers=1))
+    if seen.error is not None:
+        raise PictureError(seen.error)
+    outputs = {name: values[None] for name, values in seen.outputs.items()}
     prediction = recogniser.task.predict([name_of(source)], outputs, recogniser.facts)[0]
     best = _best(outputs["logits"][0], recogniser.classes, question)
     weights = question.class_weights(recogniser.classes, best) @ recogniser.head_weights
-    evidence = recogniser.evidence({name: values[0] for name, values in outputs.items()}, weights)
+    evidence = recogniser.evidence(seen.outputs, weights)
     label = question.label or recogniser.classes[best]
     return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
 

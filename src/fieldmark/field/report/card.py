@@ -173,6 +173,7 @@ def _data(facts: Mapping[str, Any]) -> str:
         for name, p in parts.items()
     ]
     said = [f"Source: {escaped(_source(facts))}."] if _source(facts) else []
+    said += [f"{escaped(note[:1].upper() + note[1:])}." for note in facts.get("notes") or () if isinstance(note, str)]
     if data.get("fingerprint"):
         said.append(f"Fingerprint of the whole: {code(data['fingerprint'])}.")
     table = f"\n\n{markdown_table(('part', 'pictures', 'used for', 'fingerprint'), rows)}" if rows else ""

@@ -109,6 +109,15 @@ def tables(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
     return make(facts, scores) if make is not None and scores.get("per_class") else []
 
 
+def _groups(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
+    rows = [
+        (*_shares(name, row, "recall", "precision", "f1"), _n(row))
+        for name, row in _sorted(scores, "recall", "per_coarse_class")
+    ]
+    caption = "Group by group, the lowest recall first: the group whose classes are together the most probable."
+    return [Table(caption, ("Group", "Recall", "Precision", "F1", "Pictures"), rows)] if rows else []
+
+
 def _labels(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
     bounds = dict(zip(facts.get("classes") or (), facts.get("label_thresholds") or (), strict=False))
     rows = [
@@ -151,8 +160,8 @@ def _masks(facts: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Table]:
     return [Table(caption, heads, rows)]
 
 
-def _sorted(scores: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
-    return sorted(mapping(scores.get("per_class")).items(), key=lambda row: row[1].get(key) or 0.0)
+def _sorted(scores: Mapping[str, Any], key: str, rows: str = "per_class") -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted(mapping(scores.get(rows)).items(), key=lambda row: row[1].get(key) or 0.0)
 
 
 def _shares(name: str, row: Mapping[str, Any], *keys: str) -> tuple[str, ...]:
@@ -164,6 +173,7 @@ def _n(row: Mapping[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[Table]]] = {
+    "classify": _groups,
     "multilabel": _labels,
     "detect": _boxes,
     "segment": _masks,

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from fieldmark.data.index import Index, check_named
 from fieldmark.errors import DataError
 from fieldmark.field.evaluate.classification import groups_of, scores, softmax, two_class_scores
-from fieldmark.field.evaluate.intervals import mean_interval
 from fieldmark.types import Prediction, Sample, Score
 
 from .base import Guess, OnLogits, Outputs, TaskFacts
@@ -79,9 +78,7 @@ class Classify(OnLogits):
         if unknown:
             result["unknown_classes"] = unknown
         if facts.coarse_of:
-            right = _coarse_correct(samples, p, facts)
-            result["coarse_accuracy"] = float(right.mean())
-            result["coarse_accuracy_ci"] = mean_interval(right)
+            result |= _coarse_scores(samples, p, facts)
         sure = _sure(p, facts)
         result["unsure"] = float(1 - sure.mean())
         result["accuracy_when_sure"] = float((weighed.argmax(1) == targets)[sure].mean()) if sure.any() else None
@@ -152,9 +149,13 @@ def _coarse(probabilities: NDArray[np.float64], facts: TaskFacts) -> list[tuple[
     return [(names[best], round(float(row[best]), 6)) for row, best in zip(sums, sums.argmax(1), strict=True)]
 
 
-def _coarse_correct(
+def _coarse_scores(
     samples: Sequence[Sample], probabilities: NDArray[np.float64], facts: TaskFacts
-) -> NDArray[np.bool_]:
-    """Whether the most probable coarse class is the true one, [N]."""
+) -> dict[str, Any]:
+    """Accuracy of the most probable coarse class, and precision, recall and F1 of each of them."""
+    names = groups_of(facts.classes, facts.coarse_of)[0]
     truth = [s.coarse if s.coarse is not None else facts.coarse_of.get(s.label, s.label) for s in samples]
-    return np.array([name == t for (name, _), t in zip(_coarse(probabilities, facts), truth, strict=True)])
+    targets = np.array([names.index(name) if name in names else -1 for name in truth], np.int64)
+    found = scores(_sums(probabilities, facts), targets, tuple(names))
+    kept = {"coarse_accuracy": "accuracy", "coarse_accuracy_ci": "accuracy_ci", "per_coarse_class": "per_class"}
+    return {key: found[name] for key, name in kept.items()}

@@ -94,6 +94,11 @@ class Classify(OnLogits):
             )
         if decide.positive and decide.positive not in classes:
             raise UsageError(f"decide.positive: {unknown_name('class', decide.positive, classes)}")
+        if recipe.loss.imbalance in ("weights", "adjust") and recipe.loss.name not in ("auto", "cross-entropy"):
+            raise UsageError(
+                f"loss.imbalance={recipe.loss.imbalance} is for cross-entropy; with loss.name={recipe.loss.name} take "
+                "sampling or none"
+            )
         number = {name: i for i, name in enumerate(classes)}
         counts = np.bincount([number[s.label] for s in index.part("train")], minlength=len(classes))
         return cls(classes, recipe, counts, coarse_of)
@@ -132,7 +137,7 @@ class Classify(OnLogits):
             return losses.arcface(logits / COSINE_SCALE, encoded, recipe.margin, COSINE_SCALE)
         share = torch.from_numpy(self.counts / self.counts.sum()).float().to(logits.device)
         if self.imbalance == "adjust":
-            return losses.logit_adjusted(logits, encoded, share)
+            return losses.logit_adjusted(logits, encoded, share, smoothing=self.recipe.regularise.label_smoothing)
         weights = 1 / (share * len(share)) if self.imbalance == "weights" else None
         return losses.soft_cross_entropy(logits, encoded, self.recipe.regularise.label_smoothing, weights)
 

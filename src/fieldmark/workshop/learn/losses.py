@@ -32,10 +32,12 @@ def focal(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
     return -(targets * (1 - log_p.exp()) ** gamma * log_p).sum(1).mean()
 
 
-def logit_adjusted(logits: Tensor, targets: Tensor, priors: Tensor, strength: float = 1.0) -> Tensor:
+def logit_adjusted(
+    logits: Tensor, targets: Tensor, priors: Tensor, strength: float = 1.0, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy of logits + strength * log prior of each class [L]: the logits themselves then favour no class for
     being frequent (Menon et al. 2021)."""
-    return soft_cross_entropy(logits + strength * priors.log(), targets)
+    return soft_cross_entropy(logits + strength * priors.log(), targets, smoothing)
 
 
 def arcface(cosines: Tensor, targets: Tensor, margin: float = 0.3, scale: float = 30.0) -> Tensor:

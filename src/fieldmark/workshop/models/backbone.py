@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from fieldmark.errors import UsageError, WeightsError, unknown_name
 from fieldmark.workshop.models import classic, weights
+from fieldmark.workshop.models.classic import HALF, Statistics
 
 HEAD_LAYERS = ("classifier", "fc", "head", "head_dist", "norm_head", "fc_norm")
-Statistics = tuple[float, float, float]
-HALF: Statistics = (0.5, 0.5, 0.5)
 
 
 class Backbone(nn.Module):
@@ -151,7 +150,7 @@ def _create_classic(name: str, weights_from: str, size: int, small: int) -> Back
             state, source = weights.from_file(Path(weights_from)), "file"
             body.load_state_dict(_fitting(name, body.state_dict(), state), strict=False)
             statistics = _statistics(state)
-        return Backbone(name, body.eval(), size, *(statistics or (HALF, HALF)), source, body.form)
+        return Backbone(name, body.eval(), size, *(statistics or (maker.mean, maker.std)), source, body.form)
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"backbone {name} does not take {size} px pictures: {_first_line(error)}") from error
 

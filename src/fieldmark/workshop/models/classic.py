@@ -6,12 +6,16 @@ N pictures of 3 channels, F features, h x w positions. Each turns normalised pic
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Statistics = tuple[float, float, float]
+HALF: Statistics = (0.5, 0.5, 0.5)
+IMAGENET: tuple[Statistics, Statistics] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, standard deviation
 CHANNELS = 3
 SMALL, SMALLEST = 64, 28  # pixels of a side: small-input forms begin to be taken; a default is never smaller
 
@@ -223,7 +227,7 @@ class AlexNet(Classic):
         layers = list(made.features)
         if response_norm:
             for place in (5, 2):  # after the second and the first rectifier
-                layers.insert(place, nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0))
+                layers.insert(place, nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0))  # over 5: 1e-4
         self.avgpool, self.classifier = made.avgpool, made.classifier[:-1]
         if size <= SMALL:
             self.form = "a 3 x 3 stem of stride 1"
@@ -240,22 +244,33 @@ class AlexNet(Classic):
 
 @dataclass(frozen=True)
 class Maker:
-    """How a network is made for pictures of so many pixels, its own size, and where it was described."""
+    """How a network is made for pictures of so many pixels, its own size, where it was described, and the statistics of
+    pictures that published weights of it are for."""
 
     make: Callable[[int], Classic]
     size: int
     source: str
+    mean: Statistics = HALF
+    std: Statistics = HALF
+
+
+def _alexnet(source: str, response_norm: bool) -> Maker:
+    return Maker(partial(AlexNet, response_norm=response_norm), 224, source, *IMAGENET)
+
+
+LENET = "after LeCun et al. 1998"
+LENET_WITH_NORMS = f"{LENET}, with batch norm (Ioffe and Szegedy 2015)"
 
 
 NETWORKS: Mapping[str, Maker] = {
     "mlp": Maker(Mlp, 28, "Rumelhart et al. 1986"),
     "lenet5": Maker(LeNet5, 28, "LeCun et al. 1998"),
-    "convnet": Maker(ConvNet, 28, "Ioffe and Szegedy 2015"),
-    "poolnet": Maker(PoolNet, 28, "Ioffe and Szegedy 2015"),
-    "mnistnet": Maker(MnistNet, 28, "LeCun et al. 1998"),
+    "convnet": Maker(ConvNet, 28, LENET_WITH_NORMS),
+    "poolnet": Maker(PoolNet, 28, LENET_WITH_NORMS),
+    "mnistnet": Maker(MnistNet, 28, LENET),
     "attentionnet": Maker(AttentionNet, 28, "Vaswani et al. 2017"),
     "attentioncnn": Maker(AttentionCnn, 32, "Bahdanau et al. 2015"),
     "rownet": Maker(RowNet, 28, "Hochreiter and Schmidhuber 1997"),
-    "alexnet": Maker(AlexNet, 224, "Krizhevsky 2014"),
-    "alexnet_lrn": Maker(lambda size: AlexNet(size, response_norm=True), 224, "Krizhevsky et al. 2012"),
+    "alexnet": _alexnet("Krizhevsky 2014", response_norm=False),
+    "alexnet_lrn": _alexnet("Krizhevsky 2014; local response norm: Krizhevsky et al. 2012", response_norm=True),
 }

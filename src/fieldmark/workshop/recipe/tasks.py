@@ -26,6 +26,8 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
         raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
     if task in LOCATED:
         _check_located(recipe, task)
+    elif task != "classify" and recipe.loss.imbalance not in ("auto", "none"):
+        raise UsageError(f"loss.imbalance is for one class a picture and for masks, not for --task {task}; leave it out")
     if task == "regress":
         augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
         if recipe.decide.glances != 1:

@@ -177,6 +177,7 @@ def _facts(job: Job, learned: Learned) -> dict[str, Any]:
             "form": backbone.form or None,
         },
         "head": learned.head,
+        "notes": list(job.learner.notes) or None,
         "learning": [
             {"name": stage.name, "trains": stage.trains, "cut": stage.cut, "views": stage.views, **found.facts()}
             for stage, found in learned.fits

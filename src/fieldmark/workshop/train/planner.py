@@ -152,7 +152,8 @@ class Planner:
         scored *= glances or 2
         scored += 0 if glances == 1 else 3 * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        seconds = FINISH_S + self.costs.engine * (scored + compared + FRAMES * self.maps_checked())
+        looks = (glances or 2) * FRAMES * self.maps_checked()
+        seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
         return seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
 
     def maps_checked(self) -> int:
