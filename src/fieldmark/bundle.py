@@ -24,6 +24,7 @@ FACTS = "bundle.json"
 MODEL = "model.onnx"
 WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.npz"
+OCCLUSION = "occlusion.safetensors"  # what foresees what covering a place would take; not every bundle has it
 CARD = "README.md"
 ZIP_SUFFIX = ".fieldmark"
 MAX_FILES = 1_000

@@ -104,7 +104,9 @@ def test_what_is_told_has_intervals_and_all_orders(recogniser, samples):
 def test_one_picture_costs_what_is_planned_for(recogniser, samples, monkeypatch):
     seen = []
     run = recogniser.run
-    monkeypatch.setattr(recogniser, "run", lambda sources, *more: seen.extend(sources) or run(sources, *more))
+    monkeypatch.setattr(
+        recogniser, "run", lambda sources, *more, **named: seen.extend(sources) or run(sources, *more, **named)
+    )
     faithfulness(recogniser, [samples[0].path])
     assert len(seen) == FRAMES
 

@@ -347,7 +347,14 @@ def test_what_is_no_better_than_guessing_is_said(tmp_path):
 @pytest.mark.parametrize("head", ["gem", "additive", "gated", "dot", "self"])
 def test_every_head_learns_and_its_maps_are_in_the_bundle(data, tmp_path, monkeypatch, head):
     monkeypatch.setattr(room.Stages, "_better", lambda self, last: True)
-    settings = (f"model.head={head}", "model.maps=2", "model.hidden=8", "regularise.apart=0.1", "tune.stages=full")
+    settings = (
+        f"model.head={head}",
+        "model.maps=2",
+        "model.hidden=8",
+        "regularise.apart=0.1",
+        "tune.stages=full",
+        "picture.size=96",
+    )
     found = tiny_train(data, tmp_path / "run", *TAIL, *settings, recipe="standard")
     assert found.scores["test"]["accuracy"] > 0.6
     recogniser = load(found.bundle)
@@ -361,7 +368,13 @@ def test_every_head_learns_and_its_maps_are_in_the_bundle(data, tmp_path, monkey
 def test_attention_reads_the_tokens_of_a_transformer(data, tmp_path, monkeypatch):
     """A vision transformer's patch tokens are its positions; the class token is none of them."""
     monkeypatch.setattr(room.Stages, "_better", lambda self, last: True)
-    settings = ("picture.size=32", "model.weights=none", "bundle.calibration=8", "model.head=additive", "tune.stages=full")
+    settings = (
+        "picture.size=32",
+        "model.weights=none",
+        "bundle.calibration=8",
+        "model.head=additive",
+        "tune.stages=full",
+    )
     found = train(data, tmp_path / "run", backbone="test_vit", recipe="standard", settings=(*TAIL, *settings))
     assert found.scores["test"]["accuracy"] > 0.4
     seen = explain_picture(load(found.bundle), next(data.rglob("*.png")))

@@ -21,7 +21,8 @@ from fieldmark.field.evaluate.overlap import overlap
 from fieldmark.field.explain.evidence import Question
 from fieldmark.field.explain.faithfulness import blurred
 from fieldmark.field.explain.overlay import draw_overlay
-from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, load_source
+from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser
+from fieldmark.field.runtime.source import load_source
 from fieldmark.field.runtime.stream import stream
 from fieldmark.field.tasks.detect import Detect
 from fieldmark.geometry import plain

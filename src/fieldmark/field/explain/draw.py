@@ -13,7 +13,8 @@ from fieldmark.field.explain.boxes import explain_boxes
 from fieldmark.field.explain.evidence import Question, explain_picture
 from fieldmark.field.explain.overlay import REGION_COLOUR, draw_overlay, outlined
 from fieldmark.field.explain.regions import explain_region
-from fieldmark.field.runtime.recogniser import Recogniser, name_of
+from fieldmark.field.runtime.recogniser import Recogniser
+from fieldmark.field.runtime.source import name_of
 from fieldmark.pictures import Unusable
 
 
@@ -51,7 +52,8 @@ def _explain_class(recogniser: Recogniser, path: Path, question: Question) -> tu
     found = explain_picture(recogniser, data, question)
     chances = {s.label: s.probability for s in found.prediction.labels}
     said = {"label": found.label, "probability": chances.get(found.label), **found.prediction.extra}
-    return draw_overlay(pictures.decode(data), found.evidence, recogniser.preprocess), said
+    told = found.telling if question == Question() else found.evidence
+    return draw_overlay(pictures.decode(data), told, recogniser.preprocess), said
 
 
 def _explain_region(recogniser: Recogniser, path: Path, question: Question) -> tuple[Image.Image, dict[str, Any]]:

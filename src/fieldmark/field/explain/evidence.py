@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.field.runtime.evidence import OUTPUTS
-from fieldmark.field.runtime.recogniser import Recogniser, Source, name_of
+from fieldmark.field.runtime.recogniser import Recogniser
+from fieldmark.field.runtime.source import Source, name_of
 from fieldmark.types import Prediction
 
 Array = NDArray[np.float32]
@@ -43,7 +44,8 @@ class Question:
 @dataclass(frozen=True)
 class Explanation:
     """The answer for one picture: its prediction, the class asked about, evidence [h, w] and, where the network has
-    it, attention [K, h, w]; `box`: the part of the picture, xyxy in pixels, that they are of (None: all)."""
+    it, attention [K, h, w]; `box`: the part of the picture, xyxy in pixels, that they are of (None: all). `occlusion`:
+    what covering each position would take from the answer, in logits [h, w], where the bundle can foresee it."""
 
     prediction: Prediction
     label: str
@@ -51,6 +53,12 @@ class Explanation:
     evidence: Array
     attention: Array = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     box: tuple[int, int, int, int] | None = None
+    occlusion: Array | None = None
+
+    @property
+    def telling(self) -> Array:
+        """Where the answer comes from, [h, w]: `occlusion`, else the evidence; without a question about classes."""
+        return self.evidence if self.occlusion is None else self.occlusion
 
 
 def explain_picture(recogniser: Recogniser, source: Source, question: Question = Question()) -> Explanation:
@@ -65,7 +73,8 @@ def explain_picture(recogniser: Recogniser, source: Source, question: Question =
     weights = question.class_weights(recogniser.classes, best) @ recogniser.head_weights
     evidence = recogniser.evidence(seen.outputs, weights)
     label = question.label or recogniser.classes[best]
-    return Explanation(prediction, label, question.against, evidence, outputs["attention"][0])
+    foreseen = recogniser.occlusion.foresee(seen.outputs["features"]) if recogniser.occlusion is not None else None
+    return Explanation(prediction, label, question.against, evidence, seen.outputs["attention"], occlusion=foreseen)
 
 
 def _best(logits: Array, classes: tuple[str, ...], question: Question) -> int:

@@ -17,7 +17,8 @@ from fieldmark.errors import PictureError
 from fieldmark.field.evaluate.intervals import mean_interval, paired_interval
 from fieldmark.field.explain.evidence import Question, explain_picture
 from fieldmark.field.runtime.evidence import OUTPUTS
-from fieldmark.field.runtime.recogniser import Recogniser, Source, load_source
+from fieldmark.field.runtime.recogniser import Recogniser
+from fieldmark.field.runtime.source import Source, load_source
 from fieldmark.field.tasks import OnLogits
 from fieldmark.pictures import decode, read_bytes
 from fieldmark.types import Picture, Sample
@@ -27,7 +28,7 @@ UNIFORM = 1e-6  # spread of a map that looks everywhere alike
 BLUR = 0.08  # radius, of the picture's longer side: what is taken away leaves only large, vague colours
 ORDERS = ("map", "random", "centre")
 GAMES = ("deletion", "insertion")
-FRAMES = len(ORDERS) * len(GAMES) * (STEPS + 1)  # that one picture costs
+FRAMES = 1 + len(ORDERS) * len(GAMES) * (STEPS + 1)  # that one picture costs: as it is, and each step
 Array = NDArray[np.float32]
 Tick = Callable[[int, int], None]
 
@@ -95,8 +96,8 @@ class Faithfulness:
 def faithfulness(
     recogniser: Recogniser, sources: Sequence[Source], tick: Tick = lambda done, total: None
 ) -> Faithfulness | None:
-    """Deletion and insertion on these pictures, for the class evidence of the predicted class; pictures that cannot be
-    used are passed by. None when there is none, or the network does not give what evidence needs."""
+    """Deletion and insertion on these pictures, for the map that is drawn of the predicted class; pictures that cannot
+    be used are passed by. None when there is none, or the network does not give what evidence needs."""
     seen: dict[str, dict[str, list[Array]]] = {game: {order: [] for order in ORDERS} for game in GAMES}
     for done, source in enumerate(sources):
         tick(done, len(sources))
@@ -105,8 +106,8 @@ def faithfulness(
             found = explain_picture(recogniser, picture, Question())
         except PictureError:
             continue
-        played = [(g, o, cells) for o, cells in orders(found.evidence, done).items() for g in GAMES]
-        vague, grid_hw = blurred(picture), found.evidence.shape
+        played = [(g, o, cells) for o, cells in orders(found.telling, done).items() for g in GAMES]
+        vague, grid_hw = blurred(picture), found.telling.shape
         frames = [steps_of(picture, vague, cells, grid_hw, game == "insertion") for game, _, cells in played]
         chances = _probabilities(recogniser, np.concatenate(frames), recogniser.classes.index(found.label))
         for (game, order, _), curve in zip(played, chances.reshape(len(played), -1), strict=True):
@@ -166,10 +167,10 @@ def overlapped(
 
 
 def pointing_game(recogniser: Recogniser, samples: Sequence[Sample]) -> dict[str, Any] | None:
-    """How often the peak cell of a map overlaps a box of its picture: `evidence` for the predicted class, `attention`
-    of the first map that is not uniform, and `chance`, the share of all cells that do. None where no sample has boxes
-    or no picture can be used."""
-    hits: dict[str, list[float]] = {"evidence": [], "attention": [], "chance": []}
+    """How often the peak cell of a map overlaps a box of its picture: `occlusion`, `evidence` for the predicted class,
+    `attention` of the first map that is not uniform, and `chance`, the share of all cells that do. None where no sample
+    has boxes or no picture can be used."""
+    hits: dict[str, list[float]] = {"evidence": [], "occlusion": [], "attention": [], "chance": []}
     for sample in samples:
         if sample.boxes is None or not len(sample.boxes.xyxy):
             continue
@@ -181,6 +182,8 @@ def pointing_game(recogniser: Recogniser, samples: Sequence[Sample]) -> dict[str
         touched = overlapped(found.evidence.shape, sample.boxes.xyxy, size_wh).ravel()
         hits["evidence"].append(touched[found.evidence.argmax()])
         hits["chance"].append(touched.mean())
+        if found.occlusion is not None:
+            hits["occlusion"].append(touched[found.occlusion.argmax()])
         attending = [a for a in found.attention if np.ptp(a) > UNIFORM]
         if attending:
             hits["attention"].append(touched[attending[0].argmax()])

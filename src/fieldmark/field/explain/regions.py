@@ -13,7 +13,8 @@ from fieldmark.errors import PictureError
 from fieldmark.field.evaluate.classmap import decide, softmax
 from fieldmark.field.explain.evidence import Explanation, Question
 from fieldmark.field.explain.faithfulness import blurred
-from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser, Source, load_source, whole_image
+from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser
+from fieldmark.field.runtime.source import Source, load_source, whole_image
 from fieldmark.pictures import resize_window
 from fieldmark.types import Picture
 

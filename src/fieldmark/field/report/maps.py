@@ -64,6 +64,12 @@ def _pointing(found: Mapping[str, Any]) -> str:
         f"{number(found['n'])} pictures ({percent(low)} to {percent(high)}); a cell at random would in "
         f"{percent(found['chance'])}."
     )
+    if "occlusion" in found:
+        low, high = found["occlusion_ci"]
+        told += (
+            " The cell whose covering is foreseen to take most from the answer, which is what the maps show, does in "
+            f"{percent(found['occlusion'])} ({percent(low)} to {percent(high)})."
+        )
     if "attention" in found:
         low, high = found["attention_ci"]
         told += f" The attention's peak does in {percent(found['attention'])} ({percent(low)} to {percent(high)})."

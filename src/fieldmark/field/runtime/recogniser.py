@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fieldmark import bundle as bundles
 from fieldmark import pictures
 from fieldmark.bundle import Bundle
-from fieldmark.data.frame import frame_of, read_frame
 from fieldmark.errors import BundleError, PictureError, UsageError, unknown_name
 from fieldmark.field.tasks import OnLogits, Task, TaskFacts, get_task
 from fieldmark.files import is_folder
 from fieldmark.geometry import plain
-from fieldmark.pictures import Unusable
 from fieldmark.types import Picture, Prediction, Preprocess
 
 from .careful import CarefulEngine
@@ -28,14 +25,12 @@ from .engine import ENGINES, PRECISIONS, Arrays, Engine, compiling
 from .evidence import class_evidence
 from .facts import check_facts
 from .glance import Glances, Region, second_look
+from .occlusion import OcclusionMap
+from .source import ONE_PICTURE, TAKEN, Source, load_source, name_of, size_of, whole_image
 from .stream import Load, Look, Seen, see, stream
 from .tiles import LOGITS, see_tiles
 
-Source = str | Path | bytes | bytearray | memoryview | NDArray[np.uint8] | Image.Image | Unusable
-
-ONE_PICTURE = (str, Path, bytes, bytearray, memoryview, np.ndarray, Image.Image, Unusable)
 NO_NUMBERS = "the network gives no valid numbers for it"
-TAKEN = "a path, bytes, a uint8 array [H, W, 3] or a Pillow picture"
 
 
 class Recogniser:
@@ -117,6 +112,19 @@ class Recogniser:
         if weights.ndim != 2 or len(weights) != len(self.classes) or not np.isfinite(weights).all():
             raise self.unfit(f"head.weight in {bundles.WEIGHTS} does not fit the classes")
         return weights
+
+    @cached_property
+    def occlusion(self) -> OcclusionMap | None:
+        """What foresees from features what covering a place would take from the answer; None where nothing of the kind
+        was learned. BundleError where it does not fit the network."""
+        if bundles.OCCLUSION not in self.bundle.facts["files"]:
+            return None
+        try:
+            return OcclusionMap.from_bytes(
+                self.bundle.read(bundles.OCCLUSION), self.bundle.facts["outputs"]["features"][0]
+            )
+        except (LookupError, TypeError, ValueError) as error:
+            raise self.unfit(f"{bundles.OCCLUSION} does not fit the network ({error})") from error
 
     def evidence(self, outputs: Arrays, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Class evidence [h, w] of one picture, from its `evidence.OUTPUTS`, for `weights` [D], a row of the head's or
@@ -217,58 +225,6 @@ class Recogniser:
             return load_source(source, self.preprocess, region)
 
         return second_look(self.glances, evidence, load_region)
-
-
-def size_of(source: Source) -> tuple[tuple[int, int], Source]:
-    """Width and height of an upright picture, and the source, read where it is a file; PictureError when it cannot be
-    used."""
-    if isinstance(source, np.ndarray) and source.ndim >= 2:
-        return (source.shape[1], source.shape[0]), source
-    if isinstance(source, Image.Image):
-        return frame_of(source).size_wh, source
-    if isinstance(source, (str, Path)) and source != "":
-        source = pictures.read_bytes(Path(source))
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return read_frame(bytes(source)).size_wh, source
-    return (1, 1), source  # no picture, as the loader will say
-
-
-def whole_image(source: Source) -> Image.Image:
-    """A source as an upright RGB picture of its own size; PictureError when it cannot be used."""
-    if isinstance(source, np.ndarray):
-        return pictures.array_to_image(source)
-    if isinstance(source, Image.Image):
-        return pictures.upright_rgb(source)
-    data = size_of(source)[1]
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        load_source(source, Preprocess((1, 1)))  # says what is wrong with it
-        raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
-    return pictures.decode(bytes(data))
-
-
-def load_source(source: Source, preprocess: Preprocess, region: Region | None = None) -> Picture:
-    """Any source, or a region of what the network sees of it, as the network's input, uint8 [H, W, 3]; PictureError
-    when it cannot be used."""
-    if isinstance(source, np.ndarray):
-        return pictures.from_array(source, preprocess, region)
-    if isinstance(source, Image.Image):
-        return pictures.from_image(source, preprocess, region)
-    if isinstance(source, Unusable):
-        raise PictureError(source.reason)
-    if isinstance(source, (bytearray, memoryview)):
-        source = bytes(source)
-    if not isinstance(source, (str, Path, bytes)):
-        raise PictureError(f"{type(source).__name__} is no picture; give {TAKEN}")
-    if source == "":
-        raise PictureError("the name is empty")
-    return pictures.load(Path(source) if isinstance(source, str) else source, preprocess, region)
-
-
-def name_of(source: Source) -> str:
-    """The path of a source; "" for a picture in memory."""
-    if isinstance(source, Unusable):
-        return str(source.path)
-    return str(source) if isinstance(source, (str, Path)) else ""
 
 
 def load(place: str | Path, precision: str = "auto", engine: str = "auto", glances: int | None = None) -> Recogniser:

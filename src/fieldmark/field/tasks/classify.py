@@ -149,9 +149,7 @@ def _coarse(probabilities: NDArray[np.float64], facts: TaskFacts) -> list[tuple[
     return [(names[best], round(float(row[best]), 6)) for row, best in zip(sums, sums.argmax(1), strict=True)]
 
 
-def _coarse_scores(
-    samples: Sequence[Sample], probabilities: NDArray[np.float64], facts: TaskFacts
-) -> dict[str, Any]:
+def _coarse_scores(samples: Sequence[Sample], probabilities: NDArray[np.float64], facts: TaskFacts) -> dict[str, Any]:
     """Accuracy of the most probable coarse class, and precision, recall and F1 of each of them."""
     names = groups_of(facts.classes, facts.coarse_of)[0]
     truth = [s.coarse if s.coarse is not None else facts.coarse_of.get(s.label, s.label) for s in samples]

@@ -35,7 +35,7 @@ def thorough() -> Recipe:
 
 
 def stanford_dogs() -> Recipe:
-    """For Stanford Dogs, whose pictures are ImageNet's: a backbone pretrained on that has seen most of them, so that the
+    """For Stanford Dogs, whose pictures are ImageNet's: a backbone pretrained on that has seen most of them, so the
     linear head is strong and the last blocks learn slowly, from views that keep half of a dog or more.
 
     `fieldmark train stanford-dogs-boxes --out run --recipe stanford-dogs --budget 1h`; not measured yet.

@@ -186,6 +186,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sequence.rare": (1, 1_000_000),
     "sequence.period": (0, 1_000_000),
     "bundle.calibration": (0, 4096),
+    "bundle.occlusions": (0, 1_000_000),
 }
 _LEAST: dict[str, tuple[float, str]] = {  # of what is not 0, which leaves it open
     "picture.size": (16, "by backbone"),

@@ -27,7 +27,9 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
     if task in LOCATED:
         _check_located(recipe, task)
     elif task != "classify" and recipe.loss.imbalance not in ("auto", "none"):
-        raise UsageError(f"loss.imbalance is for one class a picture and for masks, not for --task {task}; leave it out")
+        raise UsageError(
+            f"loss.imbalance is for one class a picture and for masks, not for --task {task}; leave it out"
+        )
     if task == "regress":
         augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
         if recipe.decide.glances != 1:

@@ -229,9 +229,11 @@ class LogRecipe:
 
 @dataclass(frozen=True)
 class BundleRecipe:
-    """Pictures of training and of validation kept in the bundle for later checks (each); engine precision."""
+    """Pictures of training and of validation kept in the bundle for later checks (each); `occlusions`: at most so many
+    looks at covered pictures, from which the bundle learns where its answers come from; engine precision."""
 
     calibration: int = 256
+    occlusions: int = 10_000
     precision: str = "auto"
 
 

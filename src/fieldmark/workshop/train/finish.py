@@ -23,6 +23,7 @@ from fieldmark.workshop.export import Parity, check_parity, with_notes
 from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.job import Job
+from fieldmark.workshop.train.occlude import learn_occlusion
 from fieldmark.workshop.train.planner import COMPARED
 from fieldmark.workshop.train.stages import Learned
 
@@ -62,6 +63,14 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> Finished:
     if facts["glances"] is not None:
         bundles.save(partial, facts, files)
         recogniser = load(partial)
+    if learned.occlusions:
+        with job.journal.step("what covering takes") as tick:
+            engine, looks = compile_engine(onnx, job.recipe.bundle.precision), learned.occlusions
+            found = learn_occlusion(recogniser, engine, samples, looks, job.recipe.seed, tick)
+        if found is not None:
+            files[bundles.OCCLUSION] = found.to_bytes()
+            bundles.save(partial, facts, files)
+            recogniser = load(partial)
     evaluations = []
     for name, part in (("val", [s for s in samples if s.split == "val"]), ("test", job.index.part("test"))):
         if part:

@@ -26,6 +26,7 @@ LOCATED_FINISH = 2.0  # times as long where boxes or masks are compared with the
 SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
+OCCLUSION_SHARE, FEWEST_OCCLUSIONS = 0.08, 1_500  # of the budget; looks from which something can be learned
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
 VIEW_SIZES = (1.0, 0.78)  # of the input's side, the first where there is time for so many epochs (docs/experiments.md)
@@ -152,7 +153,7 @@ class Planner:
         scored *= glances or 2
         scored += 0 if glances == 1 else 3 * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        looks = (glances or 2) * FRAMES * self.maps_checked()
+        looks = (glances or 2) * FRAMES * self.maps_checked() + self.occlusions()
         seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
         return seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
 
@@ -160,6 +161,16 @@ class Planner:
         """On how many pictures the report measures what the maps are worth."""
         there = isinstance(self.job.network, Network)
         return MAPS_CHECKED if there and (self.job.budget_s is None or self.job.budget_s >= MAPS_FROM_S) else 0
+
+    def occlusions(self) -> int:
+        """How many looks at covered pictures there is time for, where later stages learn classes; 0 where too few."""
+        job = self.job
+        if job.recipe.task != "classify" or not self.tune.stages or not isinstance(job.network, Network):
+            return 0
+        most = job.recipe.bundle.occlusions
+        if job.budget_s is not None:
+            most = min(most, int(OCCLUSION_SHARE * job.budget_s / self.costs.engine))
+        return most if most >= FEWEST_OCCLUSIONS else 0
 
     def kept_cut(self) -> str | None:
         """The cut whose rows are to be kept while the linear stage sees the pictures."""

@@ -35,7 +35,8 @@ ROWS = "rows"
 class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
     ONNX, where later stages changed it; `settled` and `settled_before`, what held-out pictures decided;
-    `maps_checked`, on how many pictures the report checks the maps."""
+    `maps_checked`, on how many pictures the report checks the maps; `occlusions`, from how many looks at covered
+    pictures the bundle learns where its answers come from."""
 
     samples: tuple[Sample, ...]
     digests: tuple[Digest, ...]
@@ -45,6 +46,7 @@ class Learned:
     head: dict[str, Any]
     views: int
     maps_checked: int
+    occlusions: int
     before: bytes | None
     settled_before: dict[str, Any]
     fits: tuple[tuple[StagePlan, Progress], ...]
@@ -99,6 +101,7 @@ class Stages:
             self.fitted.facts() if self.fitted else self.network.describe(),
             self.fitted.views if self.fitted else MOST_VIEWS,
             self.planner.maps_checked(),
+            self.planner.occlusions(),
             before if kept and self.fitted else None,
             settled_before,
             fits,
