@@ -1,10 +1,12 @@
-"""The plot of bench/results/time_to_accuracy.json: test accuracy against seconds, for each data set.
+"""The plot of bench/results/time_to_accuracy.json: test accuracy against seconds, for each data set; and what it says,
+as a table on the screen.
 
 python -m bench.plot [FILE]         FILE: docs/pictures/time-to-accuracy.png
 """
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,33 @@ def means(curve: list[dict[str, Any]]) -> list[tuple[float, float]]:
     return sorted(tuple(float(v) for v in np.mean(rows, 0)) for rows in groups.values())
 
 
+def verdicts(found: dict[str, Any], name: str) -> Iterator[str]:
+    """A row of a Markdown table for each peer on a set: its final accuracy and minutes, how soon Fieldmark is there,
+    how many times sooner, and both accuracies when one, three and ten minutes have passed."""
+    ours = means(found.get(f"{name} fieldmark", {}).get("curve", []))
+    for who in COLOURS:
+        curve = [(row["seconds"] / 60, row["accuracy"]) for row in found.get(f"{name} {who}", {}).get("curve", [])]
+        if who == "fieldmark" or not curve or not ours:
+            continue
+        minutes, final = curve[-1]
+        there = next((m for m, accuracy in ours if accuracy >= final), None)
+        sooner = "never" if there is None else f"{there:.1f} min, {minutes / there:.1f} times sooner"
+        at = [f"{_at(ours, m)} against {_at(curve, m)}" for m in (1, 3, 10)]
+        yield f"| {name}, {NAMES.get(who, who)} | {final:.1%} in {minutes:.1f} min | {sooner} | {' | '.join(at)} |"
+
+
+def _at(curve: list[tuple[float, float]], minutes: float) -> str:
+    """The last accuracy that is there after so many minutes."""
+    there = [accuracy for m, accuracy in curve if m <= minutes]
+    return f"{there[-1]:.1%}" if there else "nothing yet"
+
+
 def main(file: Path = FILE) -> None:
     found = results.read("time_to_accuracy")
     sets = sorted({key.split()[0] for key in found})
+    print("| data, peer | its end | Fieldmark is there | after 1 minute | 3 | 10 |\n" + "| --- " * 6 + "|")
+    for name in sets:
+        print(*verdicts(found, name), sep="\n")
     figure, axes = plt.subplots(1, len(sets), figsize=(5.2 * len(sets), 3.8), squeeze=False)
     for axis, name in zip(axes[0], sets, strict=True):
         for who, colour in COLOURS.items():

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,20 @@ def run_timm(name: str) -> list[dict[str, float]]:
     return rows
 
 
-def add_point(entry: dict[str, Any], case: str) -> None:
-    """Fieldmark within a budget, put into its curve in place of the same point."""
+def fieldmark_point(case: str) -> dict[str, Any]:
+    """Fieldmark within a budget."""
     found = budget.run(case)
     keys = ("seconds", "accuracy", "accuracy_ci", "coarse_accuracy", "coarse_accuracy_ci", "stages")
-    row = {"case": case, "processor": machine.facts()["processor"], **{k: found[k] for k in keys if k in found}}
-    entry["curve"] = sorted([r for r in entry["curve"] if r["case"] != case] + [row], key=lambda r: r["case"])
+    return {"case": case, "processor": machine.facts()["processor"], **{k: found[k] for k in keys if k in found}}
+
+
+def peer(who: str, name: str) -> dict[str, Any]:
+    """A peer's curve, its versions and the machine."""
+    curve = run_timm(name) if who == "timm" else run_script(who, name)
+    made: dict[str, Any] = {"curve": curve, "versions": versions(who), "machine": machine.facts()}
+    if who == "timm":
+        made["train.py"] = sha256((Path(os.environ["TIMM_SCRIPTS"]) / "train.py").read_bytes()).hexdigest()
+    return made
 
 
 def versions(who: str) -> dict[str, str]:
@@ -135,12 +144,12 @@ def main(name: str, *who: str) -> None:
     points = [f"{time_}:{seed}" for seed in SEEDS for time_ in BUDGETS]
     for one in who or ("fieldmark", *PACKAGES):
         for point in points if one == "fieldmark" else [one]:
-            found = results.read("time_to_accuracy")
+            entry = fieldmark_point(f"{name}:{point}") if ":" in point else peer(one, name)
+            found = results.read("time_to_accuracy")  # only now: others may have written meanwhile
             if ":" in point:
-                add_point(found.setdefault(f"{name} fieldmark", {"curve": []}), f"{name}:{point}")
-            else:
-                curve = run_timm(name) if one == "timm" else run_script(one, name)
-                found[f"{name} {one}"] = {"curve": curve, "versions": versions(one), "machine": machine.facts()}
+                others = [r for r in found.get(f"{name} fieldmark", {}).get("curve", []) if r["case"] != entry["case"]]
+                entry = {"curve": sorted([*others, entry], key=lambda row: row["case"])}
+            found[f"{name} {'fieldmark' if ':' in point else one}"] = entry
             results.write("time_to_accuracy", found)
 
 
