@@ -24,8 +24,8 @@ from fieldmark.types import Picture, Sample
 
 LOOKS = 16  # covered forms of each picture
 ANYWHERE = 0.2  # of them cover a place that the evidence does not name
-SIDES = (1.5, 3.0)  # positions that a cover is long and wide
-AROUND, DIRECTIONS = 5, 64  # K and D, at most (docs/experiments.md)
+SIDES = (1.0, 2.5)  # positions that a cover is long and wide
+AROUND, DIRECTIONS = 7, 48  # K and D, at most (docs/experiments.md)
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of ridge, times what a thousand looks weigh
 FOLDS = 3
 FEWEST_POSITIONS, FEWEST_PICTURES = 9, 12
