@@ -5,6 +5,7 @@ python -m bench.labels [TRIAL ...]     TRIAL: multilabel, number, two, uneven, r
 """
 
 import csv
+import json
 import shutil
 import sys
 from collections import defaultdict
@@ -25,10 +26,16 @@ MULTILABEL = {
     "no crop": (*PCB, "augment.crop=1"),
     "no crop, asymmetric": (*PCB, "augment.crop=1", "loss.name=asymmetric"),
     "no crop, 448 px": (*PCB, "augment.crop=1", "picture.size=448"),
+    "no crop, 608 px": (*PCB, "augment.crop=1", "picture.size=608"),
+    "no crop, 608 px, gem": (*PCB, "augment.crop=1", "picture.size=608", "model.head=gem"),
+    "no crop, 608 px, additive": (*PCB, "augment.crop=1", "picture.size=608", "model.head=additive"),
 }
-UNEVEN = ("none", "weights", "sampling", "adjust", "focal")
+UNEVEN = ("none", "auto", "weights", "sampling", "adjust", "focal")
+UNEVEN_SEEDS = 3
+RESAMPLES = 1_000
 UNEVEN_LARGEST, UNEVEN_RATIO = 30, 15  # pictures of the first class, and how many times fewer the last one has
 COUNTS = (1, 2, 5, 10, 0)  # pictures a class; 0: all
+FEW_STEPS = 300
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
@@ -64,7 +71,12 @@ def multilabel() -> dict[str, Any]:
     for name, settings in MULTILABEL.items():
         scores = trained(str(table), 0, *settings)
         keys = ("map", "micro_f1", "macro_f1", "subset_accuracy")
-        found[name] = {**kept(scores["test"], *keys), "val_map": scores["val"]["map"]}
+        facts = json.loads((OUT / "run" / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+        found[name] = {
+            **kept(scores["test"], *keys),
+            "val_map": scores["val"]["map"],
+            "tuned": bool(facts["comparison"]),
+        }
     return found
 
 
@@ -129,18 +141,45 @@ def two() -> dict[str, Any]:
 
 def uneven() -> dict[str, Any]:
     """Grocery Store with a long tail: class number k of 81, in an order of its own seed, keeps 30 · 15^(-k/80) training
-    pictures. Three seeds; macro F1, and its paired difference to plain cross-entropy."""
+    pictures. Three seeds; macro F1, and its paired difference to plain cross-entropy, test pictures of all seeds
+    resampled together."""
     rows = rows_of(data.folder("grocery") / "labels.csv")
-    table, found = write_table("tail", long_tail(rows)), {}
+    table, found, said = write_table("tail", long_tail(rows)), {}, {}
     for treatment in UNEVEN:
-        named = "loss.name=focal" if treatment == "focal" else f"loss.imbalance={treatment}"
-        more = ("loss.imbalance=none",) if treatment == "focal" else ()
-        for seed in range(3):
-            scores = trained(table, seed, *craft.BASE["grocery"], "tune.epochs=8", "probe.on=false", named, *more)[
-                "test"
-            ]
+        named = ("loss.name=focal", "loss.imbalance=none") if treatment == "focal" else (f"loss.imbalance={treatment}",)
+        for seed in range(UNEVEN_SEEDS):
+            scores = trained(table, seed, *craft.BASE["grocery"], "tune.epochs=8", "probe.on=false", *named)["test"]
             found[f"{treatment}, seed {seed}"] = kept(scores, "macro_f1", "accuracy")
+            truth, said[treatment, seed] = answers(table)
+    for treatment in UNEVEN[1:]:
+        pairs = [(said[treatment, seed], said["none", seed]) for seed in range(UNEVEN_SEEDS)]
+        found[f"{treatment} minus none, macro F1"] = f1_difference(truth, pairs)
     return found
+
+
+def answers(table: str) -> tuple[Any, Any]:
+    """The true and the named class of every test picture of the last training, as numbers."""
+    from fieldmark import load
+    from fieldmark.data import open_data
+
+    recogniser = load(OUT / "run")
+    number = {name: i for i, name in enumerate(recogniser.classes)}
+    samples = open_data(table).part("test")
+    named = [number[p.label] for p in recogniser.predict([s.path for s in samples])]
+    return np.array([number[s.label] for s in samples]), np.array(named)
+
+
+def f1_difference(truth: Any, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """The mean over seeds of the difference in macro F1, and its interval by bootstrap over pictures."""
+    from sklearn.metrics import f1_score
+
+    def difference(rows: Any) -> float:
+        scored = [[f1_score(truth[rows], p[rows], average="macro", zero_division=0) for p in pair] for pair in pairs]
+        return float(np.mean([one - other for one, other in scored]))
+
+    rng, n = np.random.default_rng(0), len(truth)
+    drawn = [difference(rng.integers(0, n, n)) for _ in range(RESAMPLES)]
+    return {"difference": difference(np.arange(n)), "ci": np.quantile(drawn, [0.025, 0.975]).tolist()}
 
 
 def long_tail(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -159,17 +198,19 @@ def long_tail(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def few() -> dict[str, Any]:
-    """Grocery Store with 1, 2, 5, 10 training pictures a class, and all; linear head and three epochs' worth more."""
+    """Grocery Store with 1, 2, 5, 10 training pictures a class, and all: the linear head, then 300 steps."""
     rows, found = rows_of(data.folder("grocery") / "labels.csv"), {}
     for count in COUNTS:
-        for seed in range(3 if count else 1):
+        for seed in range(3):
             rng, seen, chosen = np.random.default_rng(seed), defaultdict(int), []
             for row in (rows[i] for i in rng.permutation(len(rows))):
                 seen[row["label"]] += row["split"] == "train"
                 if row["split"] != "train" or not count or seen[row["label"]] <= count:
                     chosen.append(row)
             table = write_table("few", chosen)
-            scores = trained(table, seed, words=("--budget", "2m"))["test"]
+            n = sum(row["split"] == "train" for row in chosen)
+            settings = ("tune.cut=blocks.4.2", "tune.views=8", "augment.size=0.78", f"tune.epochs={FEW_STEPS * 32 / n}")
+            scores = trained(table, seed, *settings)["test"]
             found[f"{count or 'all'} a class, seed {seed}"] = kept(scores, "accuracy", "coarse_accuracy")
     return found
 
@@ -178,9 +219,9 @@ def robust() -> dict[str, Any]:
     """Grocery Store's test pictures made worse at three strengths, 500 of them, by a recogniser trained without and one
     trained with the matching augmentation."""
     from fieldmark import load
-    from fieldmark.field.evaluate.intervals import mean_interval
+    from fieldmark.field.evaluate.intervals import mean_interval, paired_interval
 
-    rows, found = rows_of(data.folder("grocery") / "labels.csv"), {}
+    rows, found, said = rows_of(data.folder("grocery") / "labels.csv"), {}, {}
     tested = [r for r in rows if r["split"] == "test"]
     tested = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:500]]
     table = str(data.folder("grocery") / "labels.csv")
@@ -196,6 +237,9 @@ def robust() -> dict[str, Any]:
                     "accuracy": float(np.mean(right)),
                     "ci": mean_interval(np.array(right)),
                 }
+                said.setdefault(key, []).append(right)
+    for key, (without, with_) in said.items():
+        found[key]["gain_ci"] = paired_interval(with_, without)
     return found
 
 

@@ -382,6 +382,23 @@ def test_attention_reads_the_tokens_of_a_transformer(data, tmp_path, monkeypatch
     assert seen.attention[1].sum() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_a_network_by_name_is_tuned_from_the_weights_of_a_file(data, tmp_path, name):
+    """The default recipe: a linear head, then a tail of the published form."""
+    from safetensors.torch import save_file
+
+    from fieldmark.workshop.models import create_backbone
+
+    file = tmp_path / f"{name}.safetensors"
+    save_file(create_backbone(name, "none", 96).body.state_dict(), file)
+    settings = (f"model.weights={file}", "picture.size=96", "tune.epochs=0.3", "tune.batch=4", "bundle.calibration=4")
+    found = train(data, tmp_path / "run", backbone=name, settings=settings)
+    facts = bundles.load(found.bundle).facts
+    assert (facts["backbone"]["weights"], facts["backbone"]["form"]) == ("file", None)
+    assert [stage["name"] for stage in facts["learning"]] == ["tail"]
+    assert facts["learning"][0]["steps"] > 0
+
+
 @pytest.mark.parametrize("more", ["", "tune.stages=full"])
 def test_views_of_other_sizes_are_learned_from(data, tmp_path, more):
     """Inputs large enough have smaller views, which grow; prediction has the input's own size."""

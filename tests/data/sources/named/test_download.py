@@ -324,7 +324,7 @@ def test_only_what_is_missing_is_got(site, sets):
 
 
 def test_a_set_with_terms_is_not_downloaded(sets):
-    for name in ("imagenet", "celeba", "coco", "stanford-cars", "ucf101-frames"):
+    for name in ("imagenet", "celeba", "stanford-cars", "ucf101-frames"):
         facts = tables.data_set(name)
         with pytest.raises(DataError) as caught:
             download(facts)
