@@ -27,6 +27,7 @@ SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 OCCLUSION_SHARE, FEWEST_OCCLUSIONS = 0.08, 1_500  # of the budget; looks from which something can be learned
+OCCLUSION_COST = 1.3  # looks that one at a covered picture costs, with covering it and learning from it
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
 VIEW_SIZES = (1.0, 0.78)  # of the input's side, the first where there is time for so many epochs (docs/experiments.md)
@@ -153,7 +154,7 @@ class Planner:
         scored *= glances or 2
         scored += 0 if glances == 1 else 3 * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        looks = (glances or 2) * FRAMES * self.maps_checked() + self.occlusions()
+        looks = (glances or 2) * FRAMES * self.maps_checked() + OCCLUSION_COST * self.occlusions()
         seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
         return seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
 
