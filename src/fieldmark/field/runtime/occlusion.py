@@ -15,6 +15,13 @@ Array = NDArray[np.float32]
 MOST_AROUND = 15
 
 
+def windows(values: NDArray[np.floating], around: int) -> NDArray[np.floating]:
+    """Of values [F, h, w] those around each position, [F, h, w, K, K], K = `around`; beyond the border they are 0."""
+    reach = around // 2
+    padded = np.pad(values, ((0, 0), (reach, reach), (reach, reach)))
+    return sliding_window_view(padded, (around, around), axis=(1, 2))
+
+
 @dataclass(frozen=True)
 class OcclusionMap:
     """How much the lead of the best class over the next one, in logits, falls when a position is covered: the features
@@ -26,10 +33,8 @@ class OcclusionMap:
 
     def foresee(self, features: Array) -> Array:
         """The fall at each position, [h, w], of features [F, h, w]; beyond the border they count as their mean."""
-        reach = self.kernel.shape[1] // 2
-        centred = np.pad(features - self.mean[:, None, None], ((0, 0), (reach, reach), (reach, reach)))
-        windows = sliding_window_view(centred, self.kernel.shape[1:], axis=(1, 2))
-        return np.asarray(np.einsum("fhwab,fab->hw", windows, self.kernel, optimize=True) + self.bias[0], np.float32)
+        centred = windows(features - self.mean[:, None, None], self.kernel.shape[1])
+        return np.asarray(np.einsum("fhwab,fab->hw", centred, self.kernel, optimize=True) + self.bias[0], np.float32)
 
     def to_bytes(self) -> bytes:
         """As safetensors."""

@@ -60,17 +60,15 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> Finished:
         bundles.save(partial, facts, files)
     recogniser = load(partial)
     facts["glances"] = _glances(job, recogniser, [s for s in samples if s.split == "val"])
-    if facts["glances"] is not None:
-        bundles.save(partial, facts, files)
-        recogniser = load(partial)
     if learned.occlusions:
         with job.journal.step("what covering takes") as tick:
             engine, looks = compile_engine(onnx, job.recipe.bundle.precision), learned.occlusions
             found = learn_occlusion(recogniser, engine, samples, looks, job.recipe.seed, tick)
         if found is not None:
             files[bundles.OCCLUSION] = found.to_bytes()
-            bundles.save(partial, facts, files)
-            recogniser = load(partial)
+    if facts["glances"] is not None or bundles.OCCLUSION in files:
+        bundles.save(partial, facts, files)
+        recogniser = load(partial)
     evaluations = []
     for name, part in (("val", [s for s in samples if s.split == "val"]), ("test", job.index.part("test"))):
         if part:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from fieldmark.errors import PictureError
 from fieldmark.field.explain.faithfulness import blurred
 from fieldmark.field.runtime import Engine, stream
 from fieldmark.field.runtime.evidence import OUTPUTS
-from fieldmark.field.runtime.occlusion import OcclusionMap
+from fieldmark.field.runtime.occlusion import OcclusionMap, windows
 from fieldmark.field.runtime.recogniser import Recogniser
 from fieldmark.field.runtime.source import load_source
 from fieldmark.types import Picture, Sample
@@ -141,8 +140,7 @@ def fit(whole: Sequence[_Seen], falls: Floats, usable: NDArray[np.bool_]) -> Occ
         squares[fold] += y @ y
     strength = min(STRENGTHS, key=lambda s: _missed(s, grams, sums, squares, usable.sum()))
     weights = _ridge(grams.sum(0), sums.sum(0), strength, usable.sum())
-    windows = weights[:-1].reshape(directions.shape[1], AROUND, AROUND)
-    kernel = np.einsum("fd,dab->fab", directions, windows)
+    kernel = np.einsum("fd,dab->fab", directions, weights[:-1].reshape(-1, AROUND, AROUND))
     return OcclusionMap(mean, kernel.astype(np.float32), weights[-1:].astype(np.float32))
 
 
@@ -156,10 +154,7 @@ def _directions(features: Sequence[NDArray[np.float16]]) -> tuple[Floats, NDArra
 
 def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of values [D, h, w] those around each position, and 1: [P, D * K * K + 1]; beyond the border they are 0."""
-    reach = AROUND // 2
-    padded = np.pad(values, ((0, 0), (reach, reach), (reach, reach)))
-    windows = sliding_window_view(padded, (AROUND, AROUND), axis=(1, 2))  # [D, h, w, K, K]
-    rows = windows.transpose(1, 2, 0, 3, 4).reshape(values[0].size, -1)
+    rows = windows(values, AROUND).transpose(1, 2, 0, 3, 4).reshape(values[0].size, -1)
     return np.concatenate([rows, np.ones((len(rows), 1))], 1)
 
 
@@ -177,9 +172,8 @@ def _missed(
     looks: float,
 ) -> float:
     """The squared error on each fold of what the others foresee, all together."""
-    missed = 0.0
+    missed, all_grams, all_sums, share = 0.0, grams.sum(0), sums.sum(0), (FOLDS - 1) / FOLDS
     for fold in range(FOLDS):
-        share = (FOLDS - 1) / FOLDS
-        weights = _ridge(grams.sum(0) - grams[fold], sums.sum(0) - sums[fold], strength, share * looks)
+        weights = _ridge(all_grams - grams[fold], all_sums - sums[fold], strength, share * looks)
         missed += float(squares[fold] - 2 * weights @ sums[fold] + weights @ grams[fold] @ weights)
     return missed
