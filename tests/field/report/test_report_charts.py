@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fieldmark.field.report import charts, findings, words
+from fieldmark.field.report import charts, figures, findings, words
 
 
 def points_of(svg, frame):
@@ -55,6 +55,26 @@ def test_reliability_dots_stand_where_the_numbers_say():
     areas = [(float(d.get("r")) - 3) ** 2 for d in dots]
     assert areas[1] / areas[0] == pytest.approx(4, rel=0.01)
     assert dots[1].find("title").text == "says 95.0 %, right 90.0 %, 40 pictures"
+
+
+def test_two_classes_have_both_curves_and_the_operating_point(evaluation_of):
+    evaluation = evaluation_of(("flaw", "good"), n=40, skill=1.0)
+    (roc, _), (recall, _) = figures.figures({"task": "classify"}, evaluation)
+    scores, frame = evaluation.scores, charts.Frame()
+    truth = np.array([sample.label == scores["positive"] for sample in evaluation.samples])
+    said = [{row.label: row.probability for row in prediction.labels} for prediction in evaluation.predictions]
+    chances = np.array([row[scores["positive"]] for row in said])
+    order = np.argsort(-chances)
+    found = np.cumsum(truth[order]) / truth.sum()
+    wrong, right = np.cumsum(~truth[order]) / (~truth).sum(), np.cumsum(truth[order]) / np.arange(1, 41)
+    for across, up in points_of(roc, frame):
+        assert np.min(np.abs(np.r_[0, wrong] - across) + np.abs(np.r_[0, found] - up)) < 2e-4
+    drawn = np.array(points_of(recall, frame))
+    for across, up in zip(found, right, strict=True):
+        assert np.abs(drawn - [across, up]).sum(1).min() < 2e-4
+    dot = ElementTree.fromstring(roc).find("circle")
+    assert float(dot.get("cx")) == frame.x(1 - scores["specificity"])
+    assert float(dot.get("cy")) == frame.y(scores["sensitivity"])
 
 
 def test_heat_map_shows_every_count_once_as_a_share_of_its_row():

@@ -190,14 +190,30 @@ def test_tables_are_learned_from(tmp_path, suffix):
     assert sum(s["n"] for s in result.scores.values()) > 0
 
 
-def test_coarse_labels_are_scored_too(tmp_path):
+@pytest.fixture
+def two_levels(tmp_path):
     rows = rows_of(coloured(tmp_path / "pics", 6))
     coarse = {"ash": "broad", "beech": "broad", "cedar": "needle"}
     table = tmp_path / "labels.csv"
     table.write_text("path,label,coarse\n" + "".join(f"{p},{c},{coarse[c]}\n" for p, c in rows))
-    scores = tiny_train(table, tmp_path / "run").scores["test"]
+    return table
+
+
+def test_coarse_labels_are_scored_too(two_levels, tmp_path):
+    scores = tiny_train(two_levels, tmp_path / "run").scores["test"]
     assert 0 <= scores["coarse_accuracy"] <= 1
     assert len(scores["coarse_accuracy_ci"]) == 2
+
+
+def test_the_loss_of_coarse_labels_is_part_of_every_step(two_levels, tmp_path):
+    """The first step's loss, of the same batch and weights, is larger by what the coarse labels add."""
+    more = ("tune.epochs=1", "tune.batch=4", "optim.rate=0.003")
+    first = []
+    for weight in (0, 2):
+        out = tmp_path / f"run{weight}"
+        tiny_train(two_levels, out, *more, f"regularise.coarse={weight}", recipe="standard")
+        first.append(next(e["loss"] for e in events(out) if e["event"] == "train"))
+    assert first[1] > first[0] + 1  # twice ln 2 where both groups are as likely
 
 
 def test_unreadable_pictures_are_left_out_counted_and_listed(tmp_path):
