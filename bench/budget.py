@@ -1,11 +1,14 @@
 """`fieldmark train DATA --budget TIME` as a user runs it: a fresh process, an empty cache, wall-clock to the end of the
 process. Each figure is kept as it comes.
 
-python -m bench.budget [DATA:BUDGET:SEED ...]     (without words: the whole table, about three hours)
+python -m bench.budget [DATA:BUDGET:SEED[:SETTING+SETTING...] ...]     (without words: the whole table, three hours)
+
+A setting is one of `--set`, or recipe=NAME.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,12 +47,15 @@ def train(data: str, out: Path, cache: str, *words: str, settings: Iterable[str]
 
 def run(case: str) -> dict[str, Any]:
     """One training from an empty cache."""
-    name, budget, seed = case.split(":")
-    place = OUT / case.replace(":", "-")
+    name, budget, seed, *more = case.split(":", 3)
+    settings = [word for words in more for word in words.split("+")]
+    named = [word for s in settings if s.startswith("recipe=") for word in ("--recipe", s.removeprefix("recipe="))]
+    settings = [s for s in settings if not s.startswith("recipe=")]
+    place = OUT / re.sub(r"[^\w.=-]+", "-", case)
     shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        scores = train(SETS[name](), place, cache, "--budget", budget, "--seed", seed)
+        scores = train(SETS[name](), place, cache, "--budget", budget, "--seed", seed, *named, settings=settings)
         seconds = time.perf_counter() - begun
     facts = json.loads((place / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     plan = json.loads((place / "plan.json").read_text(encoding="utf-8"))

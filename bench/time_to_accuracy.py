@@ -142,15 +142,21 @@ def versions(who: str) -> dict[str, str]:
 
 def main(name: str, *who: str) -> None:
     points = [f"{time_}:{seed}" for seed in SEEDS for time_ in BUDGETS]
-    for one in who or ("fieldmark", *PACKAGES):
-        for point in points if one == "fieldmark" else [one]:
-            entry = fieldmark_point(f"{name}:{point}") if ":" in point else peer(one, name)
-            found = results.read("time_to_accuracy")  # only now: others may have written meanwhile
-            if ":" in point:
-                others = [r for r in found.get(f"{name} fieldmark", {}).get("curve", []) if r["case"] != entry["case"]]
-                entry = {"curve": sorted([*others, entry], key=lambda row: row["case"])}
-            found[f"{name} {'fieldmark' if ':' in point else one}"] = entry
-            results.write("time_to_accuracy", found)
+    wanted = [word for one in who or ("fieldmark", *PACKAGES) for word in (points if one == "fieldmark" else [one])]
+    for word in wanted:
+        if word in PACKAGES:
+            keep(f"{name} {word}", peer(word, name))
+        else:
+            row = fieldmark_point(f"{name}:{word}")
+            known = results.read("time_to_accuracy").get(f"{name} fieldmark", {"curve": []})["curve"]
+            others = [r for r in known if r["case"] != row["case"]]
+            keep(f"{name} fieldmark", {"curve": sorted([*others, row], key=lambda r: r["case"])})
+
+
+def keep(key: str, entry: dict[str, Any]) -> None:
+    found = results.read("time_to_accuracy")  # only now: others may have written meanwhile
+    found[key] = entry
+    results.write("time_to_accuracy", found)
 
 
 if __name__ == "__main__":
