@@ -26,7 +26,7 @@ from fieldmark.pictures import GREY, decode, read_bytes
 from fieldmark.workshop.learn import LEARNERS
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.models import attention
-from fieldmark.workshop.train import augment, stages, train
+from fieldmark.workshop.train import augment, optim, stages, train
 from fieldmark.workshop.train.rows import Shown, Source
 
 TEMPERATURE, CONTRAST = 0.1, 0.3  # of the contrastive term, and what it counts
@@ -172,7 +172,14 @@ def _dropped(image: Image.Image, x: float, y: float, rng: Any) -> Image.Image:
     return image
 
 
+def averaged(recent: float) -> None:
+    """The average of weights reaches back over another part of the steps."""
+    optim.RECENT = recent
+
+
 TRIALS: dict[str, Callable[..., None]] = {
+    "longer-average": functools.partial(averaged, 2.0),
+    "short-average": functools.partial(averaged, 9.0),
     "contrastive": contrastive,
     "covariance": covariance,
     "distil": distil,

@@ -92,7 +92,23 @@ def test_schedules_warm_up_and_end_as_they_should():
     assert 0 < optim.factor("one-cycle", 1.0, 0.3) < 0.001
 
 
-def test_the_average_is_the_exponential_one():
+def test_the_average_is_of_the_last_steps_however_many_there_were():
+    """With a large decay each step counts by how many there were before it: the product over later steps of what they
+    keep, in closed form a ratio of products."""
+    net = nn.Linear(1, 1)
+    average, steps, shares = optim.Average(net, 0.9999), 400, []
+    for step in range(steps):
+        with torch.no_grad():
+            net.weight.fill_(float(step))
+        average.update(step)
+        shares = [s * (step + 1) / (step + 4) for s in shares] + [3 / (step + 4)]
+    assert sum(shares[steps // 3 :]) == pytest.approx(1 - 1 / 27, abs=0.005)  # (1/3)^3 is from the first third
+    mean = sum(step * share for step, share in enumerate(shares)) / sum(shares)
+    assert mean == pytest.approx(0.75 * steps, rel=0.01)
+    assert float(average.values["weight"]) == pytest.approx(sum(k * s for k, s in enumerate(shares)), rel=1e-3)
+
+
+def test_the_average_is_exponential_where_the_decay_says_less():
     net = nn.BatchNorm1d(2)
     net.requires_grad_(True)
     average = optim.Average(net, 0.9)
@@ -102,7 +118,7 @@ def test_the_average_is_the_exponential_one():
             net.weight.fill_(float(step))
             net.running_mean.fill_(float(step))
         average.update(step)
-        keep = min(0.9, (1 + step) / (10 + step))
+        keep = min(0.9, (1 + step) / (4 + step))
         expected = keep * expected + (1 - keep) * step
     torch.testing.assert_close(average.values["weight"], expected)
     assert math.isclose(float(average.values["running_mean"][0]), float(expected[0]) - 0, abs_tol=1.1)

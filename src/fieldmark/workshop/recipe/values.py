@@ -78,8 +78,8 @@ class TuneRecipe:
     tail begins ("auto" = by budget). `epochs`: at most so many over the training pictures in each stage (0 = as a
     budget has time, `most_epochs` at most, where 0 = 30 without a budget and 100 with one). After `patience` checks
     without a better validation score (0 = never, -1 = 8 without a budget, never with one, since that time was given)
-    rates fall to nothing in a few last steps. `views` of each picture kept for the tail (0 = by epochs). `batch`:
-    pictures a step (0 = by their number and size).
+    a few last steps follow, in which rates fall as scheduled. `views` of each picture kept for the tail (0 = by
+    epochs). `batch`: pictures a step (0 = by their number and size).
     """
 
     stages: tuple[Stage, ...] = ()
@@ -96,7 +96,8 @@ class TuneRecipe:
 @dataclass(frozen=True)
 class OptimRecipe:
     """How weights move; `rate` 0 = by optimiser and batch, `head_factor` times that for the head; `clip` is the largest
-    gradient norm (0 = none); `ema` the decay of the weights' moving average (0 = none)."""
+    gradient norm (0 = none); `ema` the decay of the weights' moving average (0 = none), which is of the last third of
+    the steps at most."""
 
     name: Optimiser = "adamw"
     rate: float = 0.0

@@ -11,7 +11,7 @@ from fieldmark.errors import UsageError, unknown_name
 from fieldmark.workshop.recipe import OptimRecipe
 
 RULE_BATCH = 32
-EMA_WARM_STEPS = 10.0
+RECENT = 3.0  # the average of weights is of the last third of the steps, about (docs/experiments.md)
 NO_DECAY_DIMENSIONS = 1  # norms, biases, scales
 
 # name: (class, rate at a batch of RULE_BATCH, further options). The rates are measured: docs/experiments.md.
@@ -87,7 +87,9 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = {
 
 
 class Average:
-    """Exponential moving average of parameters (Polyak and Juditsky 1992), quick at the start; buffers are copied."""
+    """Moving average of parameters (Polyak and Juditsky 1992) that whenever it ends is of the last part of the steps,
+    each of which counts more than the one before (Shamir and Zhang 2013), or of the last 1 / (1 - decay) where those
+    are fewer; buffers as well, but counters are copied."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -97,7 +99,7 @@ class Average:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the module's weights after `step` (from 0)."""
-        keep = min(self.decay, (1 + step) / (EMA_WARM_STEPS + step))
+        keep = min(self.decay, (1 + step) / (1 + RECENT + step))
         floats = [k for k, v in self.values.items() if v.is_floating_point()]
         torch._foreach_lerp_([self.values[k] for k in floats], [self._now[k] for k in floats], 1 - keep)
         for k in self.values.keys() - set(floats):
