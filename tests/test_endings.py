@@ -223,9 +223,33 @@ def test_sigterm_ends_a_command_like_ctrl_c(bundle, data, tmp_path, verb):
         time.sleep(0.01)
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=60)
-    assert child.returncode == 143
-    assert err.decode().splitlines()[-1] == "fieldmark: stopped"
+    assert (err.decode().splitlines()[-1], child.returncode) == ("fieldmark: stopped", 143)
     assert list((tmp_path / "place").iterdir()) == []
+
+
+SWALLOWED = """
+import os, signal, time
+from fieldmark import __main__, cli, errors
+
+def work(**_):
+    try:
+        if {stopped}:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(9)
+    except KeyboardInterrupt:
+        pass  # as some libraries do
+    raise errors.BundleError("the bundle is damaged")
+
+cli.cli.main = work
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(("stopped", "code", "words"), [(True, 143, "stopped"), (False, 2, "the bundle is damaged")])
+def test_what_a_library_makes_of_sigterm_is_no_error_of_its_own(stopped, code, words):
+    command = [sys.executable, "-c", SWALLOWED.format(stopped=stopped)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (code, f"fieldmark: {words}\n")
 
 
 # -- names that steer a terminal

@@ -25,21 +25,30 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2
-    except click.ClickException as error:
-        code = _say(error.format_message())
-    except FieldmarkError as error:
-        code = _say(str(error))
     except (KeyboardInterrupt, click.Abort):
-        how = "; run the same train command with --resume to go on" if sys.argv[1:2] == ["train"] else ""
-        click.echo(f"fieldmark: stopped{how}", err=True)
-        code = 143 if terminated else 130
+        code = _stopped(terminated)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except OSError as error:
-        place = error.filename or "a file or standard output"
-        code = _say(f"{place}: {error.strerror or error}; check the place and its free room")
+    except Exception as error:
+        if terminated:  # libraries make errors of their own of an interruption
+            code = _stopped(terminated)
+        elif isinstance(error, click.ClickException):
+            code = _say(error.format_message())
+        elif isinstance(error, FieldmarkError):
+            code = _say(str(error))
+        elif isinstance(error, OSError):
+            place = error.filename or "a file or standard output"
+            code = _say(f"{place}: {error.strerror or error}; check the place and its free room")
+        else:
+            raise
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stopped(terminated: list[int]) -> int:
+    how = "; run the same train command with --resume to go on" if sys.argv[1:2] == ["train"] else ""
+    sys.stderr.write(f"fieldmark: stopped{how}\n")
+    return 143 if terminated else 130
 
 
 def _stop_on_sigterm() -> list[int]:

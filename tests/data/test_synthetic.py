@@ -128,9 +128,9 @@ def test_two_species_in_the_same_scene_differ_around_their_marks_only(
     one, other = (render_picture(species, SEED, index) for species in pair)
     kinds = differing_marks(*pair)
     boxes = [box for drawn in (one, other) for kind, box in drawn.marks.items() if kind in kinds]
-    changed = (one.picture != other.picture).any(axis=2)
-    assert changed.any()
-    assert not (changed & ~near(boxes, 6)).any()
+    change = np.abs(one.picture.astype(int) - other.picture).max(axis=2)
+    assert change.any()
+    assert change[~near(boxes, 6)].max() <= 1  # what is left of soft edges
     assert not ((one.mask != other.mask) & ~near(boxes, 6)).any()
 
 
