@@ -45,13 +45,22 @@ def train(data: str, out: Path, cache: str, *words: str, settings: Iterable[str]
     return scores
 
 
+def parts(case: str, count: int) -> tuple[list[str], list[str]]:
+    """The first words of a case, `count` of them, and its settings."""
+    words = case.split(":", count)
+    return words[:count], [setting for more in words[count:] for setting in more.split("+")]
+
+
+def folder_name(case: str) -> str:
+    return re.sub(r"[^\w.=-]+", "-", case)
+
+
 def run(case: str) -> dict[str, Any]:
     """One training from an empty cache."""
-    name, budget, seed, *more = case.split(":", 3)
-    settings = [word for words in more for word in words.split("+")]
+    (name, budget, seed), settings = parts(case, 3)
     named = [word for s in settings if s.startswith("recipe=") for word in ("--recipe", s.removeprefix("recipe="))]
     settings = [s for s in settings if not s.startswith("recipe=")]
-    place = OUT / re.sub(r"[^\w.=-]+", "-", case)
+    place = OUT / folder_name(case)
     shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()

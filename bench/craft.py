@@ -9,7 +9,6 @@ A setting "trial=NAME" or "trial=NAME@CASE" is one of `bench.trials`, CASE what 
 import csv
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -54,7 +53,7 @@ def pointing(run: Path) -> dict[str, Any] | None:
 
 
 def folder(case: str) -> Path:
-    return OUT / re.sub(r"[^\w.=-]+", "-", case)
+    return OUT / budget.folder_name(case)
 
 
 def changed(trial: str, data: str, place: Path, seed: str, settings: tuple[str, ...]) -> dict[str, Any]:
@@ -71,8 +70,7 @@ def changed(trial: str, data: str, place: Path, seed: str, settings: tuple[str, 
 
 def run(case: str) -> dict[str, Any]:
     """One training; cached features serve all cases."""
-    name, seed, *more = case.split(":", 2)
-    words = [word for words in more for word in words.split("+")]
+    (name, seed), words = budget.parts(case, 2)
     trial = next((word.removeprefix("trial=") for word in words if word.startswith("trial=")), "")
     settings = ("tune.patience=0", *BASE[name], *(word for word in words if not word.startswith("trial=")))
     data, place = other_birds() if name == "field-guide" else budget.SETS[name](), folder(case)

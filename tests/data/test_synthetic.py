@@ -131,6 +131,7 @@ def test_two_species_in_the_same_scene_differ_around_their_marks_only(
     change = np.abs(one.picture.astype(int) - other.picture).max(axis=2)
     assert change.any()
     assert change[~near(boxes, 6)].max() <= 1  # what is left of soft edges
+    assert not change[~near(boxes, 8)].any()
     assert not ((one.mask != other.mask) & ~near(boxes, 6)).any()
 
 

@@ -93,8 +93,7 @@ def test_schedules_warm_up_and_end_as_they_should():
 
 
 def test_the_average_is_of_the_last_steps_however_many_there_were():
-    """With a large decay each step counts by how many there were before it: the product over later steps of what they
-    keep, in closed form a ratio of products."""
+    """With a large decay a step's share is what it takes, times what each later one keeps."""
     net = nn.Linear(1, 1)
     average, steps, shares = optim.Average(net, 0.9999), 400, []
     for step in range(steps):
