@@ -40,7 +40,9 @@ def train(data: str, out: Path, cache: str, *words: str, settings: Iterable[str]
     for setting in settings:
         command += ["--set", setting]
     environment = {**os.environ, "FIELDMARK_CACHE": cache}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     scores: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["scores"]
     return scores
 

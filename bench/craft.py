@@ -60,10 +60,10 @@ def changed(trial: str, data: str, place: Path, seed: str, settings: tuple[str, 
     """The scores of a training that a trial changes, by part; views that it changes are kept apart from others."""
     name, _, teacher = trial.partition("@")
     words = [name, *([str(folder(teacher))] if teacher else []), "--", data, str(place), seed, *settings]
-    cache = f"cache-{name}" if name.startswith("guided") else "cache"
+    cache = f"cache-{budget.folder_name(trial)}" if name.startswith("guided") else "cache"
     environment = {**os.environ, "FIELDMARK_CACHE": str(OUT / cache)}
     command = [sys.executable, "-m", "bench.trials", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     scores: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["scores"]
     return scores
 

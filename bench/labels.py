@@ -18,6 +18,7 @@ import numpy as np
 from bench import budget, craft, data, results
 
 OUT = Path(__file__).parent / "out" / "labels"
+Keep = Callable[[str, Any], None]  # of a figure, under its name
 PCB = ("tune.cut=blocks.3.2", "tune.epochs=20", "tune.views=10", "augment.size=1", "augment.flip_vertical=true")
 MULTILABEL = {
     "linear head": ("tune.stages=",),
@@ -30,7 +31,7 @@ MULTILABEL = {
     "no crop, 608 px, gem": (*PCB, "augment.crop=1", "picture.size=608", "model.head=gem"),
     "no crop, 608 px, additive": (*PCB, "augment.crop=1", "picture.size=608", "model.head=additive"),
 }
-UNEVEN = ("none", "auto", "weights", "sampling", "adjust", "focal")
+UNEVEN = ("none", "weights", "sampling", "adjust", "focal")
 UNEVEN_SEEDS = 3
 RESAMPLES = 1_000
 UNEVEN_LARGEST, UNEVEN_RATIO = 30, 15  # pictures of the first class, and how many times fewer the last one has
@@ -64,19 +65,20 @@ def kept(scores: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: scores[key] for name in keys for key in (name, f"{name}_ci") if key in scores}
 
 
-def multilabel() -> dict[str, Any]:
+def multilabel(keep: Keep) -> None:
     """DeepPCB: 220 training, 40 validation, 100 test pictures of circuit boards, six kinds of defects."""
     table = data.folder("deeppcb_multilabel") / "labels.csv"
-    found: dict[str, Any] = {"majority": majority(rows_of(table))}
+    keep("majority", majority(rows_of(table)))
     for name, settings in MULTILABEL.items():
         scores = trained(str(table), 0, *settings)
-        keys = ("map", "micro_f1", "macro_f1", "subset_accuracy")
-        facts = json.loads((OUT / "run" / "bundle" / "bundle.json").read_text(encoding="utf-8"))
-        found[name] = {
-            **kept(scores["test"], *keys),
-            "val_map": scores["val"]["map"],
-            "tuned": bool(facts["comparison"]),
-        }
+        shown = kept(scores["test"], "map", "micro_f1", "macro_f1", "subset_accuracy")
+        keep(name, {**shown, "val_map": scores["val"]["map"], "tuned": comparison() is not None})
+
+
+def comparison() -> dict[str, Any] | None:
+    """What the last training's bundle says of the linear head beside it; None where that was kept."""
+    facts = json.loads((OUT / "run" / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] | None = facts.get("comparison")
     return found
 
 
@@ -97,7 +99,7 @@ def has(rows: list[dict[str, str]], part: str, labels: list[str]) -> Any:
     return np.array([[label in row["labels"].split(";") for label in labels] for row in rows if row["split"] == part])
 
 
-def number() -> dict[str, Any]:
+def number(keep: Keep) -> None:
     """The bird's height in the field guide, as a share of the picture's."""
     from fieldmark.data import open_data
 
@@ -106,15 +108,15 @@ def number() -> dict[str, Any]:
         heights = np.flatnonzero(_mask(sample.path).any(1))
         target = (heights[-1] - heights[0] + 1) / 384
         rows.append({"path": str(sample.path), "target": f"{target:.4f}", "split": str(sample.split)})
-    table, found = write_table("birds", rows), {}
+    table = write_table("birds", rows)
     tuned = ("tune.cut=blocks.3.2", "tune.epochs=20", "tune.views=8")
     for name, settings in {
         "linear head": ("tune.stages=",),
         "tuned": tuned,
         "tuned, crop": (*tuned, "augment.crop=0.35"),
     }.items():
-        found[name] = kept(trained(table, 0, *settings)["test"], "mae", "rmse", "r2", "baseline_mae", "within_interval")
-    return found
+        scores = trained(table, 0, *settings)["test"]
+        keep(name, kept(scores, "mae", "rmse", "r2", "baseline_mae", "within_interval"))
 
 
 def _mask(picture: Path) -> Any:
@@ -124,37 +126,35 @@ def _mask(picture: Path) -> Any:
     return np.asarray(Image.open(folder / "masks" / picture.relative_to(folder).with_suffix(".png"))) > 0
 
 
-def two() -> dict[str, Any]:
+def two(keep: Keep) -> None:
     """Magnetic tiles: a defect or none, and the rates at three wishes."""
     rows = [
         {"path": r["path"], "label": "free" if r["label"] == "free" else "defect", "split": r["split"]}
         for r in rows_of(data.folder("magnetic_tile") / "labels.csv")
     ]
-    table, found = write_table("tiles", rows), {}
+    table = write_table("tiles", rows)
     settings = ("tune.cut=blocks.4.2", "tune.epochs=20", "tune.views=10", "augment.size=1", "decide.positive=defect")
     for wish in (0.0, 0.9, 0.95, 0.99):
         scores = trained(table, 0, *settings, f"decide.sensitivity={wish}")
         keys = ("accuracy", "roc_auc", "pr_auc", "sensitivity", "specificity", "threshold")
-        found[f"sensitivity {wish}"] = {part: kept(scores[part], *keys) for part in ("val", "test")}
-    return found
+        keep(f"sensitivity {wish}", {part: kept(scores[part], *keys) for part in ("val", "test")})
 
 
-def uneven() -> dict[str, Any]:
+def uneven(keep: Keep) -> None:
     """Grocery Store with a long tail: class number k of 81, in an order of its own seed, keeps 30 · 15^(-k/80) training
-    pictures. Three seeds; macro F1, and its paired difference to plain cross-entropy, test pictures of all seeds
-    resampled together."""
+    pictures ("auto" chooses "adjust" for these). Three seeds; macro F1, and its paired difference to plain
+    cross-entropy, seeds and test pictures resampled together."""
     rows = rows_of(data.folder("grocery") / "labels.csv")
-    table, found, said = write_table("tail", long_tail(rows)), {}, {}
+    table, said = write_table("tail", long_tail(rows)), {}
     for treatment in UNEVEN:
         named = ("loss.name=focal", "loss.imbalance=none") if treatment == "focal" else (f"loss.imbalance={treatment}",)
         for seed in range(UNEVEN_SEEDS):
             scores = trained(table, seed, *craft.BASE["grocery"], "tune.epochs=8", "probe.on=false", *named)["test"]
-            found[f"{treatment}, seed {seed}"] = kept(scores, "macro_f1", "accuracy")
+            keep(f"{treatment}, seed {seed}", kept(scores, "macro_f1", "accuracy"))
             truth, said[treatment, seed] = answers(table)
     for treatment in UNEVEN[1:]:
         pairs = [(said[treatment, seed], said["none", seed]) for seed in range(UNEVEN_SEEDS)]
-        found[f"{treatment} minus none, macro F1"] = f1_difference(truth, pairs)
-    return found
+        keep(f"{treatment} minus none, macro F1", f1_difference(truth, pairs))
 
 
 def answers(table: str) -> tuple[Any, Any]:
@@ -170,16 +170,22 @@ def answers(table: str) -> tuple[Any, Any]:
 
 
 def f1_difference(truth: Any, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """The mean over seeds of the difference in macro F1, and its interval by bootstrap over pictures."""
+    """The mean over seeds of the difference in macro F1, and its interval by bootstrap over seeds and pictures."""
     from sklearn.metrics import f1_score
 
-    def difference(rows: Any) -> float:
-        scored = [[f1_score(truth[rows], p[rows], average="macro", zero_division=0) for p in pair] for pair in pairs]
-        return float(np.mean([one - other for one, other in scored]))
+    named = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
 
-    rng, n = np.random.default_rng(0), len(truth)
-    drawn = [difference(rng.integers(0, n, n)) for _ in range(RESAMPLES)]
-    return {"difference": difference(np.arange(n)), "ci": np.quantile(drawn, [0.025, 0.975]).tolist()}
+    def differences(rows: Any) -> Any:
+        scored = [[f1_score(truth[rows], p[rows], **named) for p in pair] for pair in pairs]
+        return np.array([one - other for one, other in scored])
+
+    rng, n, drawn = np.random.default_rng(0), len(truth), []
+    for _ in range(RESAMPLES):
+        each = differences(rng.integers(0, n, n))
+        drawn.append(each[rng.integers(0, len(pairs), len(pairs))].mean())
+    each = differences(np.arange(n))
+    ci = np.quantile(drawn, [0.025, 0.975]).tolist()
+    return {"difference": float(each.mean()), "each seed": each.tolist(), "ci": ci}
 
 
 def long_tail(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -197,9 +203,10 @@ def long_tail(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return chosen
 
 
-def few() -> dict[str, Any]:
-    """Grocery Store with 1, 2, 5, 10 training pictures a class, and all: the linear head, then 300 steps."""
-    rows, found = rows_of(data.folder("grocery") / "labels.csv"), {}
+def few(keep: Keep) -> None:
+    """Grocery Store with 1, 2, 5, 10 training pictures a class, and all, none of them for validation: the linear head,
+    and 300 steps."""
+    rows = [row for row in rows_of(data.folder("grocery") / "labels.csv") if row["split"] != "val"]
     for count in COUNTS:
         for seed in range(3):
             rng, seen, chosen = np.random.default_rng(seed), defaultdict(int), []
@@ -210,37 +217,40 @@ def few() -> dict[str, Any]:
             table = write_table("few", chosen)
             n = sum(row["split"] == "train" for row in chosen)
             settings = ("tune.cut=blocks.4.2", "tune.views=8", "augment.size=0.78", f"tune.epochs={FEW_STEPS * 32 / n}")
-            scores = trained(table, seed, *settings)["test"]
-            found[f"{count or 'all'} a class, seed {seed}"] = kept(scores, "accuracy", "coarse_accuracy")
-    return found
+            scores = trained(table, seed, "data.val=none", *settings)["test"]
+            linear = comparison()
+            shown = kept(scores, "accuracy", "coarse_accuracy") | {"linear head": linear and linear["before"]}
+            keep(f"{count or 'all'} a class, seed {seed}", shown)
 
 
-def robust() -> dict[str, Any]:
+def robust(keep: Keep) -> None:
     """Grocery Store's test pictures made worse at three strengths, 500 of them, by a recogniser trained without and one
-    trained with the matching augmentation."""
+    trained with the matching augmentation, a training for each kind."""
     from fieldmark import load
     from fieldmark.field.evaluate.intervals import mean_interval, paired_interval
 
-    rows, found, said = rows_of(data.folder("grocery") / "labels.csv"), {}, {}
+    rows = rows_of(data.folder("grocery") / "labels.csv")
     tested = [r for r in rows if r["split"] == "test"]
     tested = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:500]]
     table = str(data.folder("grocery") / "labels.csv")
-    for name, more in {"without": (), "with": AUGMENTED}.items():
-        trained(table, 0, *craft.BASE["grocery"], *more)
+
+    def right(make: Any, strength: float) -> Any:
+        pictures = (spoiled(r["path"], make, strength, i) for i, r in enumerate(tested))
+        return np.array([p.label == r["label"] for p, r in zip(recogniser.predict(pictures), tested, strict=True)])
+
+    trained(table, 0, *craft.BASE["grocery"])
+    recogniser = load(OUT / "run")
+    without = {(worse, s): right(make, s) for worse, (make, strengths, _) in CORRUPTIONS.items() for s in strengths}
+    for worse, (make, strengths, setting) in CORRUPTIONS.items():
+        trained(table, 0, *craft.BASE["grocery"], setting)
         recogniser = load(OUT / "run")
-        for worse, (make, strengths) in {"none": (lambda image, rng, s: image, (0,)), **CORRUPTIONS}.items():
-            for strength in strengths:
-                pictures = (spoiled(r["path"], make, strength, i) for i, r in enumerate(tested))
-                right = [p.label == r["label"] for p, r in zip(recogniser.predict(pictures), tested, strict=True)]
-                key = f"{worse} {strength}" if strength else "as it is"
-                found.setdefault(key, {})[name] = {
-                    "accuracy": float(np.mean(right)),
-                    "ci": mean_interval(np.array(right)),
-                }
-                said.setdefault(key, []).append(right)
-    for key, (without, with_) in said.items():
-        found[key]["gain_ci"] = paired_interval(with_, without)
-    return found
+        for strength in strengths:
+            before, after = without[worse, strength], right(make, strength)
+            shown = {
+                name: {"accuracy": float(each.mean()), "ci": mean_interval(each)}
+                for name, each in (("without", before), ("with", after))
+            }
+            keep(f"{worse} {strength}", shown | {"gain_ci": paired_interval(after, before)})
 
 
 def spoiled(path: str, make: Any, strength: float, seed: int) -> Any:
@@ -273,14 +283,13 @@ def _dim(image: Any, rng: Any, strength: float) -> Any:
 
 
 CORRUPTIONS = {
-    "noise, of 255": (_noise, (15, 30, 60)),
-    "blur, pixels": (_blur, (1, 2, 4)),
-    "rotation, degrees": (_turn, (10, 25, 45)),
-    "darker by": (_dim, (0.3, 0.5, 0.7)),
+    "noise, of 255": (_noise, (0, 15, 30, 60), "augment.noise=0.3"),
+    "blur, pixels": (_blur, (0, 1, 2, 4), "augment.blur=0.3"),
+    "rotation, degrees": (_turn, (0, 10, 25, 45), "augment.rotate=30"),
+    "darker by": (_dim, (0, 0.3, 0.5, 0.7), "augment.colour=0.4"),
 }
-AUGMENTED = ("augment.noise=0.3", "augment.blur=0.3", "augment.rotate=30", "augment.colour=0.4")
 
-TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
+TRIALS: dict[str, Callable[[Keep], None]] = {
     "multilabel": multilabel,
     "number": number,
     "two": two,
@@ -293,8 +302,13 @@ TRIALS: dict[str, Callable[[], dict[str, Any]]] = {
 def main(trials: list[str]) -> None:
     found = results.read("labels")
     for name in trials or TRIALS:
-        found[name] = TRIALS[name]()
-        results.write("labels", found)
+        found[name] = {}
+
+        def keep(key: str, value: Any, name: str = name) -> None:
+            found[name][key] = value
+            results.write("labels", found)
+
+        TRIALS[name](keep)
 
 
 if __name__ == "__main__":

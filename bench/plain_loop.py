@@ -1,7 +1,7 @@
 """The plain training loop that tutorials show: batches of 64, Adam at 1e-3, a DataLoader with ToTensor and Normalize
 over pictures in memory, float32, ten epochs, no schedule.
 
-python -m bench.plain_loop FOLDER NETWORK [SEED]     prints one JSON line: seconds and test accuracy after each epoch
+python -m bench.plain_loop FOLDER NETWORK WORKERS SEED     prints one JSON line: seconds and accuracy after each epoch
 """
 
 import csv
@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 BATCH, RATE, EPOCHS = 64, 1e-3, 10
-WORKERS = 2
 
 
 class Pictures(Dataset):
@@ -83,11 +82,12 @@ def accuracy(network: nn.Module, loader: DataLoader) -> float:
     return right / len(loader.dataset)  # type: ignore[arg-type]
 
 
-def run(folder: Path, name: str, seed: int) -> list[dict[str, Any]]:
+def run(folder: Path, name: str, workers: int, seed: int) -> list[dict[str, Any]]:
     """A row for each epoch; seconds are those of training alone."""
     torch.manual_seed(seed)
-    train = DataLoader(Pictures(folder, "train"), BATCH, shuffle=True, num_workers=WORKERS)
-    test = DataLoader(Pictures(folder, "test"), 1000, num_workers=WORKERS)
+    kept = workers > 0
+    train = DataLoader(Pictures(folder, "train"), BATCH, True, num_workers=workers, persistent_workers=kept)
+    test = DataLoader(Pictures(folder, "test"), 1000, num_workers=workers, persistent_workers=kept)
     network, rows, seconds = NETWORKS[name](), [], 0.0
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
     for epoch in range(EPOCHS):
@@ -104,4 +104,4 @@ def run(folder: Path, name: str, seed: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int((sys.argv[3:] or ["0"])[0]))))
+    print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

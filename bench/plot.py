@@ -25,11 +25,19 @@ MINUTES = (0.5, 1, 3, 10, 30, 60)
 
 
 def means(curve: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """Mean minutes and accuracy over the seeds of each budget."""
+    """Mean minutes and accuracy over the seeds of each budget, with no setting changed."""
     groups = defaultdict(list)
     for row in curve:
-        groups[row["case"].split(":")[1]].append((row["seconds"] / 60, row["accuracy"]))
+        _, budget, *more = row["case"].split(":")
+        if len(more) == 1:
+            groups[budget].append((row["seconds"] / 60, row["accuracy"]))
     return sorted(tuple(float(v) for v in np.mean(rows, 0)) for rows in groups.values())
+
+
+def result(curve: list[dict[str, Any]]) -> float:
+    """A peer's result: the accuracy of the epoch that validates best where it keeps that one, else of the last."""
+    best = max(curve, key=lambda row: row["val_accuracy"]) if "val_accuracy" in curve[-1] else curve[-1]
+    return float(best["accuracy"])
 
 
 def verdicts(found: dict[str, Any], name: str) -> Iterator[str]:
@@ -40,7 +48,7 @@ def verdicts(found: dict[str, Any], name: str) -> Iterator[str]:
         curve = [(row["seconds"] / 60, row["accuracy"]) for row in found.get(f"{name} {who}", {}).get("curve", [])]
         if who == "fieldmark" or not curve or not ours:
             continue
-        minutes, final = curve[-1]
+        minutes, final = curve[-1][0], result(found[f"{name} {who}"]["curve"])
         there = next((m for m, accuracy in ours if accuracy >= final), None)
         sooner = "never" if there is None else f"{there:.1f} min, {minutes / there:.1f} times sooner"
         at = [f"{_at(ours, m)} against {_at(curve, m)}" for m in (1, 3, 10)]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench import data
+from fieldmark.data.sources.named.digits import read_idx
 
 OUT = Path(__file__).parent / "out" / "small_sets"
 IDX = Path("/usr/share/datasets/fashion-mnist")
@@ -56,8 +57,8 @@ def _write(place: Path, rows: Iterable[Row]) -> None:
 def _fashion() -> Iterable[Row]:
     source = IDX if IDX.is_dir() else _unpacked("dataset-fashion-mnist")
     for split, stem in (("train", "train"), ("test", "t10k")):
-        pictures = _idx(source / f"{stem}-images-idx3-ubyte.gz")
-        labels = _idx(source / f"{stem}-labels-idx1-ubyte.gz")
+        pictures = read_idx(source / f"{stem}-images-idx3-ubyte.gz", 3)
+        labels = read_idx(source / f"{stem}-labels-idx1-ubyte.gz", 1)
         for picture, label in zip(pictures, labels, strict=True):
             yield picture, GARMENTS[label], split
 
@@ -70,15 +71,6 @@ def _unpacked(package: str) -> Path:
         subprocess.run(["apt-get", "download", package], cwd=place, check=True)
     subprocess.run(["dpkg-deb", "-x", next(place.glob("*.deb")), place], check=True)
     return place / IDX.relative_to("/")
-
-
-def _idx(path: Path) -> NDArray[np.uint8]:
-    """The array of a gzipped IDX file of bytes: two zeros, type 8, dimensions, their sizes, values."""
-    raw = gzip.decompress(path.read_bytes())
-    if raw[:3] != b"\0\0\x08":
-        sys.exit(f"{path} is no IDX file of bytes")
-    sizes = np.frombuffer(raw, ">u4", raw[3], 4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(*map(int, sizes))
 
 
 def _mnist() -> Iterable[Row]:

@@ -26,7 +26,7 @@ from fieldmark.pictures import GREY, decode, read_bytes
 from fieldmark.workshop.learn import LEARNERS
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.models import attention
-from fieldmark.workshop.train import augment, optim, stages, train
+from fieldmark.workshop.train import augment, lesson, optim, stages, train
 from fieldmark.workshop.train.rows import Shown, Source
 
 TEMPERATURE, CONTRAST = 0.1, 0.3  # of the contrastive term, and what it counts
@@ -34,6 +34,7 @@ TAUGHT = 0.5  # what the teacher's probabilities count beside the truth
 ALIKE = 0.1  # of a target goes to classes that the linear head takes for it
 SIDES = (0.4, 0.8)  # of a guided crop, of the picture's
 DROPPED = (0.15, 0.3)
+STYLE = 0.1  # of the beta distribution of MixStyle
 SECOND_ORDER = 50  # dimensions; 50 * 51 / 2 products
 
 
@@ -172,6 +173,24 @@ def _dropped(image: Image.Image, x: float, y: float, rng: Any) -> Image.Image:
     return image
 
 
+def styles() -> None:
+    """Half of the batches take on means and spreads of channels of other pictures in them (MixStyle: Zhou et al. 2021),
+    as in other shops' light."""
+    own = lesson.mix
+
+    def mix(rows: Tensor, targets: Tensor, recipe: Any, rng: Any, *words: Any) -> tuple[Tensor, Tensor]:
+        rows, targets = own(rows, targets, recipe, rng, *words)
+        if rng.random() < 0.5:
+            return rows, targets
+        values, partner = rows.float(), torch.from_numpy(rng.permutation(len(rows)))
+        share = torch.from_numpy(rng.beta(STYLE, STYLE, (len(rows), 1, 1, 1))).float()
+        mean, spread = values.mean((2, 3), keepdim=True), values.std((2, 3), keepdim=True) + 1e-6
+        values = (values - mean) / spread * torch.lerp(spread[partner], spread, share)
+        return (values + torch.lerp(mean[partner], mean, share)).to(rows.dtype), targets
+
+    lesson.mix = mix
+
+
 def averaged(recent: float) -> None:
     """The average of weights reaches back over another part of the steps."""
     optim.RECENT = recent
@@ -184,6 +203,7 @@ TRIALS: dict[str, Callable[..., None]] = {
     "covariance": covariance,
     "distil": distil,
     "look-alikes": look_alikes,
+    "styles": styles,
     "guided-crop": functools.partial(guided, change=_cropped),
     "guided-drop": functools.partial(guided, change=_dropped),
 }

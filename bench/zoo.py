@@ -35,20 +35,20 @@ SETTINGS = {
     "digits": ("tune.epochs=60", *UPRIGHT),
     "grocery-32": ("tune.epochs=40",),
 }
-FEWER = {"attentioncnn": 5, "poolnet": 5, "resnet18": 15}  # epochs where many would take long
+FEWER = {("fashion-mnist", "attentioncnn"): 5, ("grocery-32", "resnet18"): 15}  # epochs where more would take long
 AS_THEY_ARE = ("augment.crop=1", "augment.flip=false")  # like the plain loop
 LOOPS = ("mnistnet", "lenet5")
 LADDER = (2, 3, 4, 5, 6, 8, 10)  # epochs, until the plain loop's accuracy is reached
-CORES = 2
+CORES, SEEDS = 2, 3
 
 
-def measure(name: str, network: str, *settings: str) -> dict[str, Any]:
+def measure(name: str, network: str, *settings: str, seed: int = 0) -> dict[str, Any]:
     """One training from an empty cache: scores, seconds of the process and of its steps, parameters."""
     place = OUT / f"{name}-{network}"
     shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        words = ("--backbone", network, "--recipe", "scratch")
+        words = ("--backbone", network, "--recipe", "scratch", "--seed", str(seed))
         scores = budget.train(str(small_sets.folder(name) / "labels.csv"), place, cache, *words, settings=settings)
         seconds = time.perf_counter() - begun
     facts = json.loads((place / "bundle" / "bundle.json").read_text(encoding="utf-8"))
@@ -73,30 +73,34 @@ def zoo(names: list[str], networks: list[str]) -> None:
     found = results.read("zoo")
     for name in names:
         for network in networks or NETWORKS[name]:
-            settings = [s for s in SETTINGS[name] if not (network in FEWER and s.startswith("tune.epochs"))]
-            if network in FEWER:
-                settings.append(f"tune.epochs={FEWER[network]}")
+            fewer = FEWER.get((name, network))
+            settings = [*SETTINGS[name], *([f"tune.epochs={fewer}"] if fewer else [])]
             found[f"{name} {network}"] = measure(name, network, *settings)
             results.write("zoo", found)
 
 
 def loops(names: list[str]) -> None:
-    """The plain loop, then ever longer trainings until one is as accurate as the loop at its end; all on two cores, one
-    after the other. The loop's seconds are those of its first epoch that was as accurate as its last."""
+    """The plain loop, then ever longer trainings until they are as accurate as the loop at its end, each on average
+    over three seeds; all on two cores, one after the other. The loop loads by itself or by two processes, whichever is
+    quicker; its seconds are those of its first epoch that was as accurate as its last."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     found = results.read("zoo")
     for name in names or ["fashion-mnist"]:
         for network in LOOPS:
-            plain = _plain(name, network)
-            rows = []
+            workers = min((0, CORES), key=lambda n: _plain(name, network, n, 0)["curve"][-1]["seconds"])
+            plain = _mean([_plain(name, network, workers, seed) for seed in range(SEEDS)])
+            rows, final = [], plain["curve"][-1]["accuracy"]
             for epochs in LADDER:
-                rows.append(measure(name, network, *AS_THEY_ARE, "data.val=0.05", f"tune.epochs={epochs}"))
-                if rows[-1]["accuracy"] >= plain["curve"][-1]["accuracy"]:
+                words = (*AS_THEY_ARE, "data.val=0.05", f"tune.epochs={epochs}")
+                rows.append(_mean([measure(name, network, *words, seed=seed) for seed in range(SEEDS)]))
+                if rows[-1]["accuracy"] >= final:
                     break
-            last, final = rows[-1], plain["curve"][-1]["accuracy"]
+            last = rows[-1]
             seconds = next(row["seconds"] for row in plain["curve"] if row["accuracy"] >= final)
             found[f"loop {name} {network}"] = {
+                "workers": workers,
+                "seeds": SEEDS,
                 "plain": plain,
                 "plain_s": seconds,
                 "fieldmark": rows,
@@ -108,10 +112,20 @@ def loops(names: list[str]) -> None:
             results.write("zoo", found)
 
 
-def _plain(name: str, network: str) -> dict[str, Any]:
+def _mean(values: list[Any]) -> Any:
+    """The mean of numbers, place by place in what holds them; of what is no number the first."""
+    if isinstance(values[0], dict):
+        return {key: _mean([value[key] for value in values]) for key in values[0]}
+    if isinstance(values[0], list):
+        return [_mean(list(places)) for places in zip(*values, strict=True)]
+    return sum(values) / len(values) if isinstance(values[0], (int, float)) else values[0]
+
+
+def _plain(name: str, network: str, workers: int, seed: int) -> dict[str, Any]:
     """Epochs of the plain loop, in a process of its own."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "bench.plain_loop", str(small_sets.folder(name)), network]
+    words = (str(small_sets.folder(name)), network, str(workers), str(seed))
+    command = [sys.executable, "-m", "bench.plain_loop", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return {"seconds": time.perf_counter() - begun, "curve": json.loads(done.stdout.splitlines()[-1])}
 

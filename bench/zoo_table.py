@@ -20,10 +20,11 @@ SETS = {
 LOOP_HEAD = """## Beside the plain loop
 
 The loop that tutorials show (`bench/plain_loop.py`: batches of 64, Adam at 1e-3, a DataLoader with ToTensor and
-Normalize over pictures in memory, two workers, float32) for ten epochs, up to the first one that is as accurate as the
-last, and the shortest Fieldmark run that is as accurate at its end; on two cores, one after the other, in one script
-(`python -m bench.zoo loops`). The ratio is that of seconds in training steps; the last one, of whole processes, counts
-imports, reading 70,000 PNG files, export, scores and report as well, of which the loop has the first two.
+Normalize over pictures in memory, by itself or by two processes, whichever is quicker, float32) for ten epochs, up to
+the first one that is as accurate as the last, and the shortest Fieldmark run that is as accurate at its end; means over
+three seeds, on two cores, one after the other, in one script (`python -m bench.zoo loops`). The ratio is that of
+seconds in training steps; the last one, of whole processes, counts imports, reading 70,000 PNG files, export, scores
+and report as well, of which the loop has the first two.
 
 | set, network | plain loop | Fieldmark | ratio | with reading | of processes |
 | --- | --- | --- | --- | --- | --- |

@@ -54,8 +54,8 @@ def main(folder: Path, weights: Path, out: Path) -> None:
             criterion(model(pictures), truth).backward()
             optimizer.step()
         scheduler.step()
-        share_right(model, val)
-        clock.aside(model)
+        accuracy = share_right(model, val)
+        clock.aside(model, val_accuracy=accuracy)
     test = loader(folder, "test")
     clock.scored(model, lambda m: share_right(m, test))
 

@@ -6,6 +6,7 @@ import pytest
 
 from fieldmark.errors import UsageError
 from fieldmark.workshop.recipe import PRESETS, Recipe, check, from_json, keys, load_recipe, with_value
+from fieldmark.workshop.recipe.tasks import for_task
 
 
 def test_the_default_recipe_is_standard_and_passes_its_own_check():
@@ -84,12 +85,32 @@ def test_an_unknown_key_or_value_is_refused_and_says_what_is_right(setting, says
         "seed=-1",
         f"seed={2**63}",
         "bundle.precision=fp8",
+        "model.maps=2",
+        "model.hidden=64",
+        "model.join=false",
+        "regularise.apart=0.1",
     ],
 )
 def test_values_out_of_range_are_refused(setting):
     settings = [setting, "data.test=0.6"] if setting == "data.val=0.6" else [setting]
     with pytest.raises(UsageError):
         check(load_recipe(None, settings))
+
+
+def test_settings_of_attention_are_for_heads_that_attend():
+    attending = ["model.head=gated", "model.maps=2", "model.hidden=64", "model.join=false", "regularise.apart=0.1"]
+    assert check(load_recipe(None, attending)).model.hidden == 64
+    with pytest.raises(UsageError, match=r"model\.maps is for heads that attend .* not for model\.head=gem; leave"):
+        check(load_recipe(None, ["model.head=gem", "model.maps=2"]))
+    with pytest.raises(UsageError, match=r"give a head that attends, and model\.maps=2 or more"):
+        check(load_recipe(None, ["model.head=gated", "regularise.apart=0.1"]))
+
+
+@pytest.mark.parametrize("setting", ["decide.positive=a", "decide.sensitivity=0.9", "regularise.coarse=0.5"])
+@pytest.mark.parametrize("task", ["multilabel", "regress", "detect"])
+def test_wishes_about_one_class_a_picture_are_refused_for_other_tasks(setting, task):
+    with pytest.raises(UsageError, match=r"is for one class a picture, not for --task"):
+        for_task(load_recipe(None, [setting]), task)
 
 
 def test_a_toml_file_goes_on_the_preset_and_settings_on_the_file(tmp_path):

@@ -43,6 +43,25 @@ def test_the_temperature_is_the_one_scipy_finds(true_temperature, seed):
     assert found == pytest.approx(true_temperature, rel=0.25)
 
 
+def test_a_class_that_was_no_choice_says_nothing():
+    """Every third row lacks its last class, as where a fold of cross-validation has not seen it."""
+    logits, targets = drawn(3, 2.0)
+    lacking = (np.arange(len(targets)) % 3 == 0) & (targets != 5)
+    logits[lacking, 5] = -np.inf
+
+    def masked_loss(log_t: float) -> float:
+        smoothing, total = 1 / (len(targets) + 2), 0.0
+        for row, target in zip(logits, targets, strict=True):
+            z = row[np.isfinite(row)] / np.exp(log_t)
+            soft = np.full(len(z), smoothing / (len(z) - 1))
+            soft[target] = 1 - smoothing  # the class that lacks is the last one
+            total -= soft @ (z - logsumexp(z))
+        return total
+
+    best = minimize_scalar(masked_loss, bounds=LOG_RANGE, method="bounded")
+    assert np.log(fit_temperature(logits, targets)) == pytest.approx(best.x, abs=1e-3)
+
+
 @given(st.integers(0, 10_000), st.floats(-3, 3), st.integers(2, 8), st.integers(3, 40))
 @settings(deadline=None, max_examples=50)
 def test_no_temperature_of_a_grid_is_better(seed, log_scale, n_classes, n):

@@ -157,11 +157,11 @@ def test_a_threshold_gives_at_least_the_rate_that_is_wished_for_and_no_more_than
     assert found["specificity"] >= wish - 1e-9
 
 
-def test_without_a_wish_or_pictures_the_threshold_is_one_half():
+def test_without_a_wish_or_pictures_there_is_no_threshold():
     score = np.array([0.2, 0.9])
-    assert c.threshold_for(score, np.array([False, True])) == 0.5
-    assert c.threshold_for(score, np.array([False, False]), sensitivity=0.9) == 0.5
-    assert c.threshold_for(score, np.array([True, True]), specificity=0.9) == 0.5
+    assert c.threshold_for(score, np.array([False, True])) is None
+    assert c.threshold_for(score, np.array([False, False]), sensitivity=0.9) is None
+    assert c.threshold_for(score, np.array([True, True]), specificity=0.9) is None
 
 
 def test_three_classes_have_no_two_class_scores():

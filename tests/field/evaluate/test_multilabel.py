@@ -41,6 +41,33 @@ def test_thresholds_have_no_lower_f1_than_one_half_and_stay_there_without_pictur
             assert best >= half - 1e-12
 
 
+@given(st.integers(0, 999), st.integers(2, 25), st.sampled_from([0.0, 1.0, 4.0]))
+def test_thresholds_have_the_best_f1_less_what_lies_beyond_one_half(seed, n, prior):
+    """By brute force over the middles between neighbours: F1 - prior |t - 0.5| / (pictures with the label)."""
+    p, truth = drawn(seed, n, 1)
+    truth[0] = True
+
+    def worth(t: float) -> float:
+        f1 = metrics.f1_score(truth[:, 0], p[:, 0] >= t, zero_division=0)
+        return f1 - prior * abs(t - 0.5) / truth.sum()
+
+    ranked = np.sort(p[:, 0])
+    best = max(worth(t) for t in [0.5, *((ranked[1:] + ranked[:-1]) / 2)])
+    assert worth(f1_thresholds(p, truth, prior)[0]) == pytest.approx(best)
+
+
+@given(st.integers(0, 999), st.integers(1, 30))
+def test_one_label_is_scored_as_scikit_learn_scores_a_defect_or_none(seed, n):
+    p, truth = drawn(seed, n, 1)
+    said = p >= 0.5
+    found = scores(p, said, truth, ("defect",))
+    expected = metrics.precision_recall_fscore_support(truth[:, 0], said[:, 0], average="binary", zero_division=0)
+    told = found["per_class"]["defect"]
+    assert (told["precision"], told["recall"], told["f1"]) == pytest.approx(expected[:3])
+    assert found["micro_f1"] == pytest.approx(expected[2])
+    assert told["n"] == truth.sum()
+
+
 def test_few_pictures_hold_a_threshold_near_one_half():
     p, truth = np.array([[0.1], [0.05], [0.02]]), np.array([[True], [False], [False]])
     free, held = f1_thresholds(p, truth, prior=0.0)[0], f1_thresholds(p, truth, prior=50.0)[0]

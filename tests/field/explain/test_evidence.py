@@ -4,7 +4,7 @@ import pytest
 from fieldmark.errors import PictureError, UsageError
 from fieldmark.field.explain import Question, explain_picture
 from fieldmark.field.runtime import Recogniser, load
-from tests.making import CLASSES, SIZE, by_hand, smooth, tiny_bundle, write_picture
+from tests.making import CLASSES, SIZE, by_hand, smooth, tiny_bundle, tiny_facts, write_picture
 
 
 @pytest.mark.parametrize("gain", ["identity", "sqrt"])
@@ -32,6 +32,20 @@ def test_without_a_question_the_most_probable_class_is_explained(recogniser, tmp
     assert found.label == found.prediction.label == prediction.label
     assert found.prediction.path == str(path)
     assert found.attention.sum((1, 2)) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_the_class_that_the_operating_point_says_is_explained(tmp_path):
+    """Where a defect is said from a tenth on, it is what is to be explained, not the likelier class."""
+    facts = {"classes": ["defect", "free"], "positive": "defect", "outputs": {**tiny_facts()["outputs"], "logits": [2]}}
+    plain = load(tiny_bundle(tmp_path / "plain", **facts).path)
+    pictures = [smooth(SIZE, SIZE, seed) for seed in range(30)]
+    chances = [next(s.probability for s in plain.predict(p).labels if s.label == "defect") for p in pictures]
+    chance, picture = max((c, i) for i, c in enumerate(chances) if c < 0.5)
+    eager = tiny_bundle(tmp_path / "eager", thresholds={"unsure_below": 0.5, "positive_at": chance / 2}, **facts)
+    recogniser = load(eager.path)
+    found = explain_picture(recogniser, pictures[picture])
+    assert found.label == found.prediction.label == "defect"
+    assert found.evidence == pytest.approx(explain_picture(plain, pictures[picture], Question("defect")).evidence)
 
 
 def test_two_glances_are_explained_by_what_both_say(bundle, tmp_path):

@@ -17,8 +17,9 @@ from fieldmark.field.explain.faithfulness import (
     pointing_game,
     steps_of,
 )
+from fieldmark.field.runtime import load
 from fieldmark.types import Boxes, Sample
-from tests.making import CELLS, SIZE, smooth, write_picture
+from tests.making import CELLS, CLASSES, SIZE, smooth, tiny_bundle, tiny_facts, write_picture
 
 
 def test_orders_hold_every_cell_once_the_map_by_value_and_the_centre_by_distance():
@@ -128,6 +129,23 @@ def test_the_pointing_game_counts_peaks_that_touch_a_box(recogniser, samples):
     assert found["chance"] == pytest.approx(1 / CELLS**2)
     assert found["evidence_ci"][0] <= 0.6 <= found["evidence_ci"][1]
     assert 0 <= found["attention"] <= 1
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_the_peak_is_looked_for_where_the_network_sees_the_mark(tmp_path, fit):
+    """A picture twice as wide as high: the peak cell's own place in it, by hand, is hit, and the next cell's is not."""
+    bundle = tiny_bundle(tmp_path / "bundle", preprocess={**tiny_facts()["preprocess"], "fit": fit})
+    recogniser, path = load(bundle.path), write_picture(tmp_path / "a.png", 3, (80, 40))
+    y, x = divmod(int(explain_picture(recogniser, path).evidence.argmax()), CELLS)
+    origin, side = {"squash": ((0, 0), (80, 40)), "crop": ((20, 0), (40, 40)), "pad": ((0, -20), (80, 80))}[fit]
+
+    def boxed(row, column):
+        left, top = origin[0] + column * side[0] / CELLS, origin[1] + row * side[1] / CELLS
+        box = np.array([[left + 0.5, top + 0.5, left + side[0] / CELLS - 0.5, top + side[1] / CELLS - 0.5]], np.float32)
+        return Sample(path, path.name, (CLASSES[0],), boxes=Boxes(box, ("mark",)))
+
+    assert pointing_game(recogniser, [boxed(y, x)])["evidence"] == 1
+    assert pointing_game(recogniser, [boxed((y + 1) % CELLS, x)])["evidence"] == 0
 
 
 def test_without_boxes_there_is_no_pointing_game(recogniser, samples):

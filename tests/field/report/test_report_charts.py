@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_reliability_dots_stand_where_the_numbers_say():
 
 def test_two_classes_have_both_curves_and_the_operating_point(evaluation_of):
     evaluation = evaluation_of(("flaw", "good"), n=40, skill=1.0)
-    (roc, _), (recall, _) = figures.figures({"task": "classify"}, evaluation)
+    facts = {"task": "classify", "classes": ["flaw", "good"]}
+    (roc, _), (recall, _) = figures.figures(facts, evaluation)
     scores, frame = evaluation.scores, charts.Frame()
     truth = np.array([sample.label == scores["positive"] for sample in evaluation.samples])
     said = [{row.label: row.probability for row in prediction.labels} for prediction in evaluation.predictions]
@@ -75,6 +77,14 @@ def test_two_classes_have_both_curves_and_the_operating_point(evaluation_of):
     dot = ElementTree.fromstring(roc).find("circle")
     assert float(dot.get("cx")) == frame.x(1 - scores["specificity"])
     assert float(dot.get("cy")) == frame.y(scores["sensitivity"])
+
+
+def test_pictures_of_unknown_classes_are_in_neither_curve(evaluation_of):
+    facts = {"task": "classify", "classes": ["flaw", "good"]}
+    known = evaluation_of(("flaw", "good"), n=40, skill=1.0)
+    stranger = replace(known.samples[0], labels=("stranger",))
+    more = replace(known, samples=(*known.samples, stranger), predictions=(*known.predictions, known.predictions[0]))
+    assert figures.figures(facts, more)[0] == figures.figures(facts, known)[0]
 
 
 def test_heat_map_shows_every_count_once_as_a_share_of_its_row():

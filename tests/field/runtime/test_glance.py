@@ -66,17 +66,27 @@ def test_arrays_bytes_and_paths_are_looked_at_again_alike(bundle, tmp_path):
 
 
 def test_the_bundle_says_how_many_and_the_caller_may_say_otherwise(tmp_path):
-    facts = {"glances": {"count": 2, "temperature": 3.0}}
-    place = tiny_bundle(tmp_path / "bundle", **facts)
+    settled = {"calibration": {"temperature": 3.0}, "thresholds": {"unsure_below": 0.125}}
+    place = tiny_bundle(tmp_path / "bundle", glances={"count": 2, "settled": settled})
     recogniser = load(place.path)
     assert (recogniser.glances.count, recogniser.facts.temperature) == (2, 3.0)
+    assert recogniser.facts.thresholds == {"unsure_below": 0.125}
     once = load(place.path, glances=1)
-    assert (once.glances.count, once.facts.temperature) != (2, 3.0)
+    assert once.glances.count == 1
+    assert once.facts.temperature != 3.0
+    assert once.facts.thresholds != {"unsure_below": 0.125}
     with pytest.raises(UsageError, match="glances must be 1 or 2"):
         load(place.path, glances=3)
 
 
-@pytest.mark.parametrize("value", [{"count": 3}, {"side": 0}, {"share": 2}, {"temperature": 0}, {"side": "wide"}, 5])
+SETTLED = (
+    {"count": 2, "settled": {"calibration": {"temperature": 0}}},
+    {"settled": {"classes": ["a", "b"]}},
+    {"settled": 5},
+)
+
+
+@pytest.mark.parametrize("value", [{"count": 3}, {"side": 0}, {"share": 2}, {"side": "wide"}, 5, *SETTLED])
 def test_a_bundle_with_impossible_glances_is_refused(tmp_path, value):
     place = tiny_bundle(tmp_path / "bundle", glances=value)
     with pytest.raises(BundleError, match="not valid"):

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fieldmark.data.index import Index
 from fieldmark.errors import DataError
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.classify import Classify, check_classes
-from fieldmark.workshop.recipe import Recipe
+from fieldmark.workshop.recipe import Recipe, load_recipe
 
 
 def index(**parts: str) -> Index:
@@ -58,3 +59,33 @@ def test_a_network_is_better_by_right_names_then_by_its_score(new, old, n, bette
         return {"accuracy": of[0], "score": of[1], "error": 0.05}
 
     assert Classify(("a", "b"), Recipe()).better(scores(new), scores(old), n) is better
+
+
+@pytest.mark.parametrize("positive", ["bad", "good"])
+@pytest.mark.parametrize("wish", ["sensitivity", "specificity"])
+@pytest.mark.parametrize("rate", [0.7, 0.9, 0.97])
+def test_the_operating_point_reaches_the_wish_on_the_pictures_that_it_is_chosen_on_and_hardly_more(
+    positive, wish, rate
+):
+    """Counted by hand, of classes whose logits overlap."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 400)
+    logits = np.stack([np.zeros(400), rng.normal(2 * targets - 1, 1.5)], 1)
+    recipe = load_recipe(None, [f"decide.positive={positive}", f"decide.{wish}={rate}"])
+    facts = Classify(("bad", "good"), recipe).settle(logits, targets)
+    assert facts["positive"] == positive
+    number = ("bad", "good").index(positive)
+    scaled = np.exp(logits / facts["calibration"]["temperature"])
+    said = (scaled / scaled.sum(1, keepdims=True))[:, number] > facts["thresholds"]["positive_at"]
+    asked = targets == number
+    found = said[asked].mean() if wish == "sensitivity" else (~said[~asked]).mean()
+    assert rate <= found < rate + 1 / 150
+    other = (~said[~asked]).mean() if wish == "sensitivity" else said[asked].mean()
+    assert 0.1 < other < 0.95  # what is bought is paid for
+
+
+def test_without_a_wish_or_a_picture_to_tell_there_is_no_operating_point():
+    logits, targets = np.zeros((4, 2)), np.array([1, 1, 1, 1])
+    assert "positive_at" not in Classify(("a", "b"), Recipe()).settle(logits, targets)["thresholds"]
+    wish = load_recipe(None, ["decide.positive=a", "decide.sensitivity=0.9"])
+    assert "positive_at" not in Classify(("a", "b"), wish).settle(logits, targets)["thresholds"]

@@ -6,6 +6,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from fieldmark.errors import DataError
+from fieldmark.field.evaluate.calibration import fit_temperature
 from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.learn.discriminant import ClassSums
 from fieldmark.workshop.learn.linear import cross_validate, linear_head, signed_power
@@ -179,6 +180,18 @@ def test_classes_that_no_other_fold_has_are_left_out_and_one_fold_chooses_the_st
     assert settled["calibration"] == {"temperature": 1.0}
     alone = cross_validated(({1.0: [sums_of(x, y, 4)]}, lambda f: (x, y)), (0.1, 0.7), 4)
     assert (alone.shrinkage, alone.judged.score) == (0.7, 0.0)
+
+
+def test_a_class_of_one_picture_does_not_spoil_the_temperature():
+    x, y = gaussians(300, 6, 3)
+    y[y == 2] = 0
+    y[0] = 2
+    choice = cross_validated(folds_of(x, y, 3, 5, (1.0,)), (0.2,), 3)
+    assert np.isneginf(choice.logits[:, 2]).any()
+    temperature = Classify("abc", Recipe()).settle(choice.logits, choice.targets)["calibration"]["temperature"]
+    kept = choice.targets != 2
+    expected = fit_temperature(choice.logits[kept][:, :2], choice.targets[kept])
+    assert expected / 2 < temperature < 2 * expected
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fieldmark.workshop.learn.classify import Classify
 from fieldmark.workshop.learn.multilabel import MultiLabel
 from fieldmark.workshop.learn.regress import Regress
 from fieldmark.workshop.recipe import load_recipe
@@ -45,10 +46,17 @@ def test_a_recipe_chooses_the_loss_of_a_number(name):
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("learner", [MultiLabel(("a", "b", "c"), load_recipe(None, ["regularise.apart=0.5"]))])
-def test_maps_that_are_alike_cost_what_the_recipe_says(learner):
+APART = ("regularise.apart=0.5", "model.maps=2", "model.head=additive")
+
+
+@pytest.mark.parametrize("make", [MultiLabel, Classify])
+@pytest.mark.parametrize("join", [True, False])
+def test_attended_maps_that_are_alike_cost_what_the_recipe_says(make, join):
+    """The cosine of the two attended maps; the average's uniform one, joined to them, counts for nothing."""
     logits, truth = torch.from_numpy(LOGITS), torch.from_numpy(TRUTH)
     maps = torch.rand(6, 2, 3, 3)
     alike = torch.nn.functional.cosine_similarity(maps[:, 0].flatten(1), maps[:, 1].flatten(1)).mean()
-    without = MultiLabel(learner.classes, load_recipe(None, [])).loss([logits, maps], truth)
-    assert float(learner.loss([logits, maps], truth)) == pytest.approx(float(without + 0.5 * alike), rel=1e-5)
+    given = torch.cat([torch.full((6, 1, 3, 3), 1 / 9), maps], 1) if join else maps
+    learner = make(("a", "b", "c"), load_recipe(None, [*APART, f"model.join={str(join).lower()}"]))
+    without = make(("a", "b", "c"), load_recipe(None, [])).loss([logits, given], truth)
+    assert float(learner.loss([logits, given], truth)) == pytest.approx(float(without + 0.5 * alike), rel=1e-5)

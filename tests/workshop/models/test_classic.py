@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from fieldmark.errors import UsageError, WeightsError
 from fieldmark.field.runtime import compile_engine
 from fieldmark.workshop.export import export_onnx
+from fieldmark.workshop.learn.classify import Classify
+from fieldmark.workshop.learn.losses import negative_log_likelihood
 from fieldmark.workshop.models import Network, create_backbone
 from fieldmark.workshop.models.classic import NETWORKS, AlexNet, AttentionCnn, AttentionNet, ConvNet, LeNet5, PoolNet
+from fieldmark.workshop.recipe import load_recipe
 
 SMALL = [name for name, maker in NETWORKS.items() if maker.size < 64]
 
@@ -65,10 +68,22 @@ def test_pooling_as_a_function_and_as_a_module_are_one_function():
     assert torch.equal(as_function.forward_features(x), as_module.forward_features(x))
 
 
-def test_log_softmax_with_nll_is_cross_entropy_of_logits():
+def test_log_softmax_with_nll_is_the_loss_that_mnistnet_learns_by():
     logits = network("mnistnet")(torch.randint(0, 256, (4, 28, 28, 3), dtype=torch.uint8))[0]
-    target = torch.tensor([0, 3, 9, 3])
-    assert F.nll_loss(F.log_softmax(logits, 1), target).item() == pytest.approx(F.cross_entropy(logits, target).item())
+    target = F.one_hot(torch.tensor([0, 3, 9, 3]), 10).float()
+    learner = Classify(tuple("abcdefghij"), load_recipe(None, ["regularise.label_smoothing=0"]))
+    expected = negative_log_likelihood(torch.log_softmax(logits, 1), target)
+    assert learner.loss([logits], target).item() == pytest.approx(expected.item())
+
+
+def test_layers_are_of_the_sizes_of_their_descriptions():
+    def layers(name):
+        kinds = (torch.nn.Conv2d, torch.nn.Linear)
+        return [tuple(m.weight.shape) for m in network(name).backbone.body.modules() if isinstance(m, kinds)]
+
+    assert layers("mnistnet") == [(10, 3, 5, 5), (20, 10, 5, 5), (50, 320)]
+    assert layers("convnet")[:3] == [(32, 3, 5, 5), (64, 32, 5, 5), (128, 64, 3, 3)]
+    assert layers("attentioncnn") == [(64, 3, 3, 3), (128, 64, 3, 3), (256, 128, 3, 3), (1, 256, 1, 1)]
 
 
 def test_attention_of_positions_is_softmax_of_scaled_products():
@@ -129,7 +144,42 @@ def test_published_weights_of_alexnet_come_with_imagenets_statistics(tmp_path):
     save_file(made.state_dict(), tmp_path / "alexnet.safetensors")
     found = create_backbone("alexnet", str(tmp_path / "alexnet.safetensors"))
     assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert torch.equal(found.body.state_dict()["features.0.weight"], made.features[0].weight)
+    loaded = found.body.state_dict()
+    assert loaded.keys() == made.state_dict().keys() - {"classifier.6.weight", "classifier.6.bias"}
+    assert all(torch.equal(values, made.state_dict()[name]) for name, values in loaded.items())
+
+
+def test_weights_that_lack_a_layer_or_are_for_other_pictures_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    small = create_backbone("alexnet", "none", 32).body.state_dict()
+    save_file(small, tmp_path / "small.safetensors")
+    save_file({k: v for k, v in small.items() if not k.startswith("classifier.4")}, tmp_path / "part.safetensors")
+    with pytest.raises(WeightsError, match=r"lack classifier.4.weight$"):
+        create_backbone("alexnet", str(tmp_path / "part.safetensors"), 32)
+    with pytest.raises(WeightsError, match=r"have shape \(4096, 2304\) for classifier.1.weight"):
+        create_backbone("alexnet", str(tmp_path / "small.safetensors"), 64)
+    with pytest.raises(WeightsError, match=r"if they are of its form for small pictures, set picture\.size to 64"):
+        create_backbone("alexnet", str(tmp_path / "small.safetensors"))
+
+
+def test_dropout_stays_where_a_network_is_cut():
+    from fieldmark.workshop.models.cut import split, trace
+
+    made = network("mnistnet")
+    cuttable = trace(made)
+    _, tail = split(made, cuttable, cuttable.names[0])
+    rows = torch.randn(2, *_shape_at(made, cuttable, cuttable.names[0]))
+    once, again = (tail.train()(rows)[0] for _ in range(2))
+    assert not torch.equal(once, again)
+
+
+def _shape_at(made, cuttable, name):
+    from fieldmark.workshop.models.cut import split
+
+    prefix, _ = split(made, cuttable, name)
+    side = made.backbone.size
+    return prefix(torch.zeros(1, side, side, 3, dtype=torch.uint8)).shape[1:]
 
 
 @pytest.mark.parametrize("name", SMALL)

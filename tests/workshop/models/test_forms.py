@@ -90,17 +90,25 @@ def test_the_small_stem_keeps_the_resolution():
     torch.testing.assert_close(stem, by_hand)
 
 
-def test_dense_layers_of_vgg_are_its_own():
-    """On pictures of 224 px the convolutions of 7 x 7 are dense layers on what is flattened."""
-    with torch.device("meta"):
-        body = create_backbone("vgg11", "none", 224).body
+def test_dense_layers_of_vgg_are_those_of_torchvision():
+    """On pictures of 224 px its convolutions of 7 x 7 and 1 x 1 are the dense layers of torchvision's classifier."""
+    from torchvision.models import vgg11
+
+    torch.manual_seed(0)
+    body, theirs = create_backbone("vgg11", "none", 224).body.eval(), vgg11(init_weights=False).eval()
     assert isinstance(body, DenseVgg)
-    small = torch.nn.Conv2d(8, 16, 7)
-    x = torch.randn(2, 8, 7, 7)
-    dense = F.linear(x.flatten(1), small.weight.flatten(1), small.bias)
-    torch.testing.assert_close(small(x)[:, :, 0, 0], dense, atol=1e-5, rtol=1e-4)
-    drop = [part for part in body.modules() if isinstance(part, torch.nn.Dropout)]
-    assert [part.p for part in drop] == [0.5]
+    own = body.state_dict()
+    for ours, dense in (("pre_logits.fc1", 0), ("pre_logits.fc2", 3)):
+        layer = theirs.classifier[dense]
+        own[f"{ours}.weight"] = layer.weight.detach().reshape(own[f"{ours}.weight"].shape)
+        own[f"{ours}.bias"] = layer.bias.detach()
+    body.load_state_dict(own)
+    features = torch.rand(2, 512, 7, 7)
+    with torch.no_grad():
+        expected = theirs.classifier[:-1](features.flatten(1))
+        found = body.drop(body.pre_logits(features))[:, :, 0, 0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert [part.p for part in body.modules() if isinstance(part, torch.nn.Dropout)] == [0.5, 0.5]
 
 
 def test_the_default_input_follows_small_pictures_only_where_there_is_a_form_for_them():
@@ -132,7 +140,7 @@ def test_weights_of_a_small_form_bring_that_form(tmp_path):
     made = create_backbone("resnet18", str(file), 28)
     assert made.form == small.form
     assert torch.equal(made.body.conv1.weight, small.body.conv1.weight)
-    with pytest.raises(WeightsError, match="these weights are not of resnet18: they have shape"):
+    with pytest.raises(WeightsError, match=r"not of resnet18: they have shape .* set picture.size to 64 or less"):
         create_backbone("resnet18", str(file), 96)
 
 

@@ -139,7 +139,7 @@ def test_glances_are_chosen_on_validation_or_as_asked_and_remembered(run, tmp_pa
     recogniser = load(result.run)
     assert recogniser.glances.count == chosen["count"]
     if chosen["count"] == 2:
-        assert recogniser.facts.temperature == chosen["temperature"]
+        assert recogniser.facts.temperature == chosen["settled"]["calibration"]["temperature"]
     assert evaluate(recogniser, data).scores == result.scores["test"]
 
 

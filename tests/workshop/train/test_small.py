@@ -12,6 +12,7 @@ from PIL import Image
 from fieldmark import bundle as bundles
 from fieldmark import pictures
 from fieldmark.types import Preprocess, Sample
+from fieldmark.workshop.models import classic
 from fieldmark.workshop.recipe import AugmentRecipe, load_recipe
 from fieldmark.workshop.train import loop, small
 from fieldmark.workshop.train.cache import digests
@@ -220,6 +221,17 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(data, learned, tmp_path, monkey
     assert list((tmp_path / "run").glob("checkpoint-*"))
     again = train(data, tmp_path / "run", resume=True)
     assert bundle_bytes(again.bundle) == bundle_bytes(learned.bundle)
+
+
+@pytest.mark.parametrize("name", [*classic.NETWORKS, "vgg11", "inception_v3", "densenet121"])
+def test_every_network_trains_from_scratch(data, tmp_path, name):
+    settings = ("tune.epochs=0.2", "tune.batch=4", "bundle.calibration=4")
+    found = train(data, tmp_path / "run", backbone=name, recipe="scratch", settings=settings)
+    facts = bundles.load(found.bundle).facts
+    assert facts["backbone"]["name"] == name
+    assert facts["learning"][0]["steps"] > 0
+    assert facts["parity"]["f32_difference"] < 1e-3
+    assert found.scores["test"]["n"] > 0
 
 
 def test_the_small_input_form_is_taken_for_small_pictures_and_said(data, tmp_path):

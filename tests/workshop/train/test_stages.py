@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 def tuned(data, tmp_path_factory):
     """A run with all stages, taken whether they are better or not: on these pictures the linear head is perfect."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room.Stages, "_better", lambda self, last: True)
+        patch.setattr(room.Stages, "_better", lambda self, new, old: True)
         out = tmp_path_factory.mktemp("tuned") / "run"
         return tiny_train(data, out, *TAIL, "tune.stages=head,tail,full", recipe="standard")
 
@@ -72,13 +72,36 @@ def test_a_tuned_network_leaves_the_workshop_as_it_is(tuned, data):
 
 def test_fine_tuning_that_is_worse_is_not_taken(data, tmp_path, monkeypatch):
     quick = tiny_train(data, tmp_path / "quick")
-    monkeypatch.setattr(room.Stages, "_better", lambda self, last: False)
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: False)
     kept = tiny_train(data, tmp_path / "kept", *TAIL, recipe="standard")
     old, new = bundles.load(quick.bundle), bundles.load(kept.bundle)
     assert new.read(bundles.WEIGHTS) == old.read(bundles.WEIGHTS)
     assert new.facts["scores"] == old.facts["scores"]
     assert new.facts.get("comparison") is None
     assert any("linear head is kept" in e.get("sentence", "") for e in events(kept.run))
+
+
+def test_a_stage_that_is_worse_leaves_what_the_one_before_has_learned(data, tmp_path, monkeypatch):
+    answers = iter([True, False])
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: next(answers))
+    both = tiny_train(data, tmp_path / "both", *TAIL, "tune.stages=head,full", recipe="standard")
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: True)
+    first = tiny_train(data, tmp_path / "first", *TAIL, "tune.stages=head", recipe="standard")
+    old, new = bundles.load(first.bundle), bundles.load(both.bundle)
+    assert [s["name"] for s in new.facts["learning"]] == ["head", "full"]
+    assert new.read(bundles.WEIGHTS) == old.read(bundles.WEIGHTS)
+    assert new.facts["calibration"] == old.facts["calibration"]
+    assert new.facts["scores"] == old.facts["scores"]
+
+
+def test_a_stage_that_never_learned_is_not_taken(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(room.TailLesson, "loss", lambda self, batch: self.module(batch.rows)[0].sum() * np.nan)
+    quick = tiny_train(data, tmp_path / "quick")
+    kept = tiny_train(data, tmp_path / "kept", *TAIL, "data.val=none", recipe="standard")
+    assert bundles.load(kept.bundle).facts["learning"][0]["stopped"] == "the loss was no number, at lower rates too"
+    assert any("linear head is kept" in e.get("sentence", "") for e in events(kept.run))
+    kept = tiny_train(data, tmp_path / "again", *TAIL, recipe="standard")
+    assert bundles.load(kept.bundle).read(bundles.WEIGHTS) == bundles.load(quick.bundle).read(bundles.WEIGHTS)
 
 
 def test_a_network_from_scratch_learns_without_the_linear_stage(data, tmp_path):
@@ -320,8 +343,35 @@ def test_a_run_goes_on_without_repeating_its_options_but_not_with_another_budget
         train(data, run, resume=True, budget="60s")
     with pytest.raises(UsageError, match=r"tune.epochs was 3.0, not 4.0.* --resume without other options"):
         tiny_train(data, run, *TAIL, "tune.epochs=4", recipe="standard", resume=True)
-    assert train(data, run, resume=True).scores["test"]["n"] > 0
+    assert train(data, run, resume=True, budget="100s").scores["test"]["n"] > 0
     assert bundles.load(run / "bundle").facts["recipe"]["tune"]["epochs"] == 3
+
+
+def test_a_run_that_goes_on_looks_at_covered_pictures_as_often_as_it_was_planned_with_its_budget(
+    data, tmp_path, monkeypatch
+):
+    from fieldmark.workshop.train import finish, planner
+
+    looks, learn = [], finish.learn_occlusion
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def count(recogniser, engine, samples, most, seed, tick):
+        looks.append(most)
+        return learn(recogniser, engine, samples, most, seed, tick)
+
+    monkeypatch.setattr(planner, "FEWEST_OCCLUSIONS", 100)
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, "learn_occlusion", stop)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(data, tmp_path / "run", *TAIL, "picture.size=96", recipe="standard", budget="60s")
+    plan = Plan.load(tmp_path / "run" / "plan.json")
+    monkeypatch.setattr(finish, "learn_occlusion", count)
+    train(data, tmp_path / "run", resume=True)
+    assert looks == [plan.occlusions]
+    assert 100 <= plan.occlusions <= 17 * 36  # each of the pictures, 16 times covered
 
 
 def test_a_plan_that_changes_is_told_again(data, tmp_path, monkeypatch):
@@ -346,15 +396,9 @@ def test_what_is_no_better_than_guessing_is_said(tmp_path):
 
 @pytest.mark.parametrize("head", ["gem", "additive", "gated", "dot", "self"])
 def test_every_head_learns_and_its_maps_are_in_the_bundle(data, tmp_path, monkeypatch, head):
-    monkeypatch.setattr(room.Stages, "_better", lambda self, last: True)
-    settings = (
-        f"model.head={head}",
-        "model.maps=2",
-        "model.hidden=8",
-        "regularise.apart=0.1",
-        "tune.stages=full",
-        "picture.size=96",
-    )
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: True)
+    attention = () if head == "gem" else ("model.maps=2", "model.hidden=8", "regularise.apart=0.1")
+    settings = (f"model.head={head}", *attention, "tune.stages=full", "picture.size=96")
     found = tiny_train(data, tmp_path / "run", *TAIL, *settings, recipe="standard")
     assert found.scores["test"]["accuracy"] > 0.6
     recogniser = load(found.bundle)
@@ -367,7 +411,7 @@ def test_every_head_learns_and_its_maps_are_in_the_bundle(data, tmp_path, monkey
 
 def test_attention_reads_the_tokens_of_a_transformer(data, tmp_path, monkeypatch):
     """A vision transformer's patch tokens are its positions; the class token is none of them."""
-    monkeypatch.setattr(room.Stages, "_better", lambda self, last: True)
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: True)
     settings = (
         "picture.size=32",
         "model.weights=none",

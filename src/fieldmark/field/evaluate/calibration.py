@@ -17,8 +17,8 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64], st
     """The T > 0 that minimises the negative log-likelihood of softmax(logits / T); logits [N, L], targets [N].
 
     The true class counts (n + 1) / (n + 2) and the others share the rest (the targets of Platt 1999), so that n right
-    answers of n do not make every probability 1. The loss is unimodal in log T, so golden-section search finds its
-    least. 1.0 when no picture has a known class.
+    answers of n do not make every probability 1; a class whose logit is minus infinity was no choice. The loss is
+    unimodal in log T, so golden-section search finds its least. 1.0 when no picture has a known class.
     """
     known = np.flatnonzero(targets >= 0)
     if not known.size:
@@ -28,7 +28,8 @@ def fit_temperature(logits: NDArray[np.floating], targets: NDArray[np.int64], st
     z = z - z[np.arange(known.size), targets[known], None]
     tops = z.max(1)
     smoothing = 1 / (known.size + 2)
-    others = z.sum(1).mean() / max(1, z.shape[1] - 1)  # the true one's own is 0
+    choices = np.isfinite(z)
+    others = (np.where(choices, z, 0).sum(1) / np.maximum(1, choices.sum(1) - 1)).mean()  # the true one's own is 0
 
     def cost(log_t: float) -> float:
         t = np.exp(log_t)

@@ -115,9 +115,10 @@ def two_class_scores(
 
 def threshold_for(
     probabilities: NDArray[np.float64], positive: NDArray[np.bool_], sensitivity: float = 0.0, specificity: float = 0.0
-) -> float:
+) -> float | None:
     """The threshold on [N] probabilities of the positive class that gives at least this sensitivity (the highest such
-    one) or this specificity (the lowest), half-way to the next picture's; 0.5 where neither is asked or can be told."""
+    one) or this specificity (the lowest), half-way to the next picture's; None where no wish is given or can be told
+    by pictures."""
     if sensitivity and positive.any():
         ranked = np.sort(probabilities[positive])[::-1]
         last = ranked[max(0, int(np.ceil(sensitivity * len(ranked) - 1e-9)) - 1)]
@@ -128,7 +129,7 @@ def threshold_for(
         last = ranked[max(0, int(np.ceil(specificity * len(ranked) - 1e-9)) - 1)]
         above = probabilities[probabilities > last]
         return float((last + (above.min() if above.size else 1.0)) / 2)
-    return 0.5
+    return None
 
 
 def curves(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> dict[str, list[tuple[float, float]]]:

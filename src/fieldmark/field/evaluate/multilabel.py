@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classification import expected_calibration_error, sklearn_metrics
+from .classification import expected_calibration_error
 from .intervals import RESAMPLES, mean_interval
 
 Probabilities = NDArray[np.float64]  # [N, L]
@@ -39,8 +39,8 @@ def average_precisions(probabilities: Probabilities, truth: Truth) -> NDArray[np
 
 
 def f1_thresholds(probabilities: Probabilities, truth: Truth, prior: float = 1.0) -> NDArray[np.float64]:
-    """For each label the threshold [L] with the best F1, each count with `prior` pictures at the threshold 0.5 beside
-    it, so that a label of few pictures stays near 0.5; 0.5 where no picture has the label."""
+    """For each label the threshold t [L] with the highest F1 - prior * |t - 0.5| / n, n pictures having the label: one
+    of few pictures stays near 0.5; 0.5 where no picture has the label."""
     found = np.full(truth.shape[1], 0.5)
     for label in np.flatnonzero(truth.any(0)):
         p, t = probabilities[:, label], truth[:, label]
@@ -58,19 +58,19 @@ def f1_thresholds(probabilities: Probabilities, truth: Truth, prior: float = 1.0
 def scores(probabilities: Probabilities, said: Truth, truth: Truth, labels: Sequence[str]) -> dict[str, Any]:
     """The contract's keys for `multilabel`; averages are over labels that occur in `truth`, so `map` is None where none
     does."""
-    metrics = sklearn_metrics()
-    occurs = truth.any(0)
+    right, called, there = (said & truth).sum(0), said.sum(0), truth.sum(0)
+    occurs = there > 0
     precisions = average_precisions(probabilities, truth)
-    each = metrics.precision_recall_fscore_support(truth, said, average=None, zero_division=0)
-    right = (said == truth).all(1)
+    each = (_share(right, called), _share(right, there), _share(2 * right, called + there), there)
+    exact = (said == truth).all(1)
     sure = np.maximum(probabilities, 1 - probabilities).ravel()
     result: dict[str, Any] = {
         "map": float(np.nanmean(precisions)) if occurs.any() else None,
         "map_ci": _map_interval(probabilities, truth) if occurs.any() else None,
-        "micro_f1": float(metrics.f1_score(truth, said, average="micro", zero_division=0)),
+        "micro_f1": float(_share(2 * right.sum(), (called + there).sum())),
         "macro_f1": float(each[2][occurs].mean()) if occurs.any() else None,
-        "subset_accuracy": float(right.mean()),
-        "subset_accuracy_ci": mean_interval(right),
+        "subset_accuracy": float(exact.mean()),
+        "subset_accuracy_ci": mean_interval(exact),
         "ece": expected_calibration_error(sure, ((probabilities >= 0.5) == truth).ravel()),
         "nll": float(-np.log(np.maximum(np.where(truth, probabilities, 1 - probabilities), 1e-12)).mean()),
     }
@@ -85,6 +85,11 @@ def scores(probabilities: Probabilities, said: Truth, truth: Truth, labels: Sequ
         for name, p, r, f, n, a in zip(labels, *each, precisions, strict=True)
     }
     return result
+
+
+def _share(part: Any, whole: Any) -> Any:
+    """part / whole; 0 of nothing."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), 0.0)
 
 
 def _map_interval(probabilities: Probabilities, truth: Truth) -> list[float]:

@@ -19,7 +19,7 @@ from fieldmark.errors import PictureError, UsageError, unknown_name
 from fieldmark.field.evaluate.multilabel import sigmoid
 from fieldmark.field.evaluate.overlap import overlap
 from fieldmark.field.explain.evidence import Question
-from fieldmark.field.explain.faithfulness import blurred
+from fieldmark.field.explain.faithfulness import hidden
 from fieldmark.field.explain.overlay import draw_overlay
 from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser
 from fieldmark.field.runtime.source import load_source
@@ -79,18 +79,7 @@ def colour_of(label: str, classes: Sequence[str]) -> str:
 def box_evidence(recogniser: Recogniser, picture: Picture, boxes: NDArray[np.floating], classes: list[int]) -> Array:
     """How much less likely each box [B, 4], in pixels of the network's input, is without each cell: differences of its
     score, [B, h, w]. PictureError where the network gives no numbers."""
-    vague, (height, width) = blurred(picture), picture.shape[:2]
-    frames = [picture]
-    for row in range(CELLS):
-        for column in range(CELLS):
-            frame = picture.copy()
-            part = np.s_[
-                row * height // CELLS : (row + 1) * height // CELLS,
-                column * width // CELLS : (column + 1) * width // CELLS,
-            ]
-            frame[part] = vague[part]
-            frames.append(frame)
-    rows = []
+    rows, frames = [], [picture, *hidden(picture, CELLS)]
     for seen in stream(recogniser.engine, frames, lambda frame: frame, recogniser.task.outputs):
         if not all(np.isfinite(values).all() for values in seen.outputs.values()):
             raise PictureError(NO_NUMBERS)

@@ -16,7 +16,8 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: why `label` (None: the most probable one), or why it rather than `against`."""
+    """What is asked: why `label` (None: the one that is said, or would be but for `against`), or why it rather than
+    `against`."""
 
     label: str | None = None
     against: str | None = None
@@ -69,17 +70,10 @@ def explain_picture(recogniser: Recogniser, source: Source, question: Question =
         raise PictureError(seen.error)
     outputs = {name: values[None] for name, values in seen.outputs.items()}
     prediction = recogniser.task.predict([name_of(source)], outputs, recogniser.facts)[0]
-    best = _best(outputs["logits"][0], recogniser.classes, question)
+    said = [s.label for s in prediction.labels if s.label != question.against]
+    best = recogniser.classes.index(said[0]) if said else 0
     weights = question.class_weights(recogniser.classes, best) @ recogniser.head_weights
     evidence = recogniser.evidence(seen.outputs, weights)
     label = question.label or recogniser.classes[best]
     foreseen = recogniser.occlusion.foresee(seen.outputs["features"]) if recogniser.occlusion is not None else None
     return Explanation(prediction, label, question.against, evidence, seen.outputs["attention"], occlusion=foreseen)
-
-
-def _best(logits: Array, classes: tuple[str, ...], question: Question) -> int:
-    """The most probable class other than the one asked against."""
-    others = logits.copy()
-    if question.against in classes:
-        others[classes.index(question.against)] = -np.inf
-    return int(others.argmax())

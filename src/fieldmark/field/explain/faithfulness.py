@@ -7,6 +7,7 @@ is watched. Orders that know nothing, random and from the centre outwards, are m
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fieldmark.field.runtime.evidence import OUTPUTS
 from fieldmark.field.runtime.recogniser import Recogniser
 from fieldmark.field.runtime.source import Source, load_source
 from fieldmark.field.tasks import OnLogits
+from fieldmark.geometry import plain
 from fieldmark.pictures import decode, read_bytes
 from fieldmark.types import Picture, Sample
 
@@ -49,6 +51,19 @@ def blurred(picture: Picture) -> Picture:
     """The picture with all detail gone."""
     image = Image.fromarray(picture)
     return np.asarray(image.filter(ImageFilter.GaussianBlur(BLUR * max(image.size))))
+
+
+def hidden(picture: Picture, cells: int) -> list[Picture]:
+    """The picture cells * cells times, each with another cell blurred away, row by row."""
+    vague = blurred(picture)
+    downs, acrosses = (np.linspace(0, side, cells + 1).round().astype(int) for side in picture.shape[:2])
+    found = []
+    for top, bottom in pairwise(downs):
+        for left, right in pairwise(acrosses):
+            one = picture.copy()
+            one[top:bottom, left:right] = vague[top:bottom, left:right]
+            found.append(one)
+    return found
 
 
 def steps_of(
@@ -176,10 +191,11 @@ def pointing_game(recogniser: Recogniser, samples: Sequence[Sample]) -> dict[str
             continue
         try:
             data = read_bytes(sample.path)
-            found, size_wh = explain_picture(recogniser, data, Question()), decode(data).size
+            found = explain_picture(recogniser, data, Question())
+            boxes = plain(decode(data).size, recogniser.preprocess).boxes(sample.boxes.xyxy)
         except PictureError:
             continue
-        touched = overlapped(found.evidence.shape, sample.boxes.xyxy, size_wh).ravel()
+        touched = overlapped(found.evidence.shape, boxes, recogniser.preprocess.size_wh).ravel()
         hits["evidence"].append(touched[found.evidence.argmax()])
         hits["chance"].append(touched.mean())
         if found.occlusion is not None:

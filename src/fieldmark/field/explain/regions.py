@@ -2,8 +2,6 @@
 Fergus 2014, for many positions at once). G x G cells, L classes, h x w positions of the network's answer.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -12,11 +10,10 @@ from fieldmark.data.masks import BACKGROUND
 from fieldmark.errors import PictureError
 from fieldmark.field.evaluate.classmap import decide, softmax
 from fieldmark.field.explain.evidence import Explanation, Question
-from fieldmark.field.explain.faithfulness import blurred
+from fieldmark.field.explain.faithfulness import hidden
 from fieldmark.field.runtime.recogniser import NO_NUMBERS, Recogniser
 from fieldmark.field.runtime.source import Source, load_source, whole_image
 from fieldmark.pictures import resize_window
-from fieldmark.types import Picture
 
 GRID = 12
 PARTS = 8  # of a tile's side, to which its place is chosen
@@ -43,7 +40,7 @@ def explain_region(recogniser: Recogniser, source: Source, question: Question) -
         picture = resize_window(whole_image(source), preprocess, box)
     else:
         picture = load_source(source, preprocess)
-    frames = [picture, *hidden(picture)]
+    frames = [picture, *hidden(picture, GRID)]
     answers = [seen.outputs.get(LOGITS) for seen in recogniser.run(frames, (LOGITS,))]
     known = [answer for answer in answers if answer is not None]
     if len(known) < len(frames):
@@ -68,19 +65,6 @@ def fullest(shown: NDArray[np.bool_], side: int) -> tuple[int, int, int, int]:
     corner = np.unravel_index(within.argmax(), within.shape)
     top, left = (max(0, min(step * int(i), n - side)) for i, n in zip(corner, shown.shape, strict=True))
     return left, top, left + side, top + side
-
-
-def hidden(picture: Picture) -> list[Picture]:
-    """The picture G * G times, each with another cell blurred away, row by row."""
-    vague = blurred(picture)
-    downs, acrosses = (np.linspace(0, side, GRID + 1).round().astype(int) for side in picture.shape[:2])
-    found = []
-    for top, bottom in pairwise(downs):
-        for left, right in pairwise(acrosses):
-            one = picture.copy()
-            one[top:bottom, left:right] = vague[top:bottom, left:right]
-            found.append(one)
-    return found
 
 
 def log_odds(logits: Array, c: int, against: int | None) -> Array:

@@ -24,15 +24,17 @@ def figures(facts: Mapping[str, Any], evaluation: Evaluation) -> list[Figure]:
     if task == "regress":
         return _numbers(evaluation)
     if task == "classify" and is_number(scores.get("roc_auc")):
-        return _rates(evaluation)
+        return _rates(facts["classes"], evaluation)
     return []
 
 
-def _rates(evaluation: Evaluation) -> list[Figure]:
+def _rates(classes: Sequence[str], evaluation: Evaluation) -> list[Figure]:
+    """The curves of pictures whose class is known, as their areas are."""
     scores, positive = evaluation.scores, evaluation.scores["positive"]
+    known = np.array([s.label in classes for s in evaluation.samples])
     truth = np.array([s.label == positive for s in evaluation.samples])
     chances = [next(s.probability for s in p.labels if s.label == positive) for p in evaluation.predictions]
-    drawn = curves(truth, np.array(chances))
+    drawn = curves(truth[known], np.array(chances)[known])
     rates = (1 - scores["specificity"], scores["sensitivity"])
     roc = curve_chart(drawn["roc"], "others called so (%)", "found (%)", f"ROC curve of {positive}", rates)
     name = f"Precision and recall of {positive}"

@@ -6,7 +6,7 @@ for the most probable class.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,35 +17,39 @@ from fieldmark.types import Picture
 
 from .engine import Arrays, Engine
 from .evidence import OUTPUTS
-from .facts import TEMPERATURES
 from .stream import Load, Look, Seen, see
 
 T = TypeVar("T")
 Region = Box  # in shares of the network's view of the picture
+SETTLED = ("calibration", "thresholds", "label_thresholds", "positive", "target")
 Evidence = Callable[[Arrays], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Glances:
     """How many glances a picture gets, 1 or 2; `side` of the region as a share of the view's, `share` of the second
-    glance's logits in the sum, `temperature` of that sum (None: the one of a single glance)."""
+    glance's logits in the sum; `settled`: what validation decided for that sum, in the place of `SETTLED` facts of one
+    glance."""
 
     count: int = 1
     side: float = 0.7  # as `share`, measured: docs/experiments.md
     share: float = 0.35
-    temperature: float | None = None
+    settled: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_bundle(cls, facts: Mapping[str, Any]) -> "Glances":
         """From `bundle.json`; ValueError or TypeError where it is damaged."""
         known = facts.get("glances") or {}
-        found = cls(**{name: known[name] for name in ("count", "side", "share", "temperature") if name in known})
-        low, high = TEMPERATURES
+        found = cls(**{name: known[name] for name in ("count", "side", "share", "settled") if name in known})
         if found.count not in (1, 2) or not (0 < found.side <= 1 and 0 <= found.share <= 1):
             raise ValueError("glances is out of range")
-        if found.temperature is not None and not low <= found.temperature <= high:
-            raise ValueError("glances is out of range")
+        if not isinstance(found.settled, Mapping) or not set(found.settled) <= set(SETTLED):
+            raise ValueError("glances.settled holds what a glance does not settle")
         return found
+
+    def facts(self, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The facts of a bundle as they are for so many glances."""
+        return {**facts, **self.settled} if self.count == 2 else facts
 
 
 def region_of(evidence: NDArray[np.float32], side: float) -> Region:

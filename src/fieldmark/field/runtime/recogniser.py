@@ -48,23 +48,23 @@ class Recogniser:
                 f"{bundle.path} reads sequences and recognises no pictures; use fieldmark generate or predict"
             )
         self.bundle = bundle
+        if glances not in (None, 1, 2):
+            raise UsageError(f"glances must be 1 or 2, not {glances!r}")
         self.task: Task = get_task(bundle.task)
         try:
             check_facts(bundle.facts)
-            self.facts = TaskFacts.from_bundle(bundle.facts)
+            known = Glances.from_bundle(bundle.facts)
+            self.glances = replace(known, count=glances or known.count)
+            facts = self.glances.facts(bundle.facts)
+            check_facts(facts)
+            self.facts = TaskFacts.from_bundle(facts)
             self.preprocess = Preprocess.from_json(bundle.facts["preprocess"])
-            self.glances = Glances.from_bundle(bundle.facts)
         except (AttributeError, LookupError, TypeError, ValueError, UsageError) as error:
             raise BundleError(
                 f"{bundle.path}: {bundles.FACTS} holds a value that is not valid ({error}); copy the bundle again"
             ) from error
-        if glances not in (None, 1, 2):
-            raise UsageError(f"glances must be 1 or 2, not {glances!r}")
         if glances == 2 and self.task.located:
             raise UsageError("a second glance is for classes; leave --glances away for boxes and masks")
-        self.glances = replace(self.glances, count=glances or self.glances.count)
-        if self.glances.count == 2 and self.glances.temperature is not None:
-            self.facts = replace(self.facts, temperature=self.glances.temperature)
         self._precision = bundle.facts.get("precision", "auto") if precision == "auto" else precision
         self._engine_name = engine
         self._engine: Engine | None = None

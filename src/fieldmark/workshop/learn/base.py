@@ -15,6 +15,7 @@ from fieldmark.geometry import Geometry
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn.linear import Judged, Sums
 from fieldmark.workshop.models import Backbone, BaseNetwork, Network
+from fieldmark.workshop.models.attention import overlap
 from fieldmark.workshop.recipe import Recipe
 
 Kept = NDArray[np.floating]  # [N, ...], of each picture what validation needs; logits [N, L] for classes
@@ -92,7 +93,13 @@ class OnLogits:
     frozen features serves them as well."""
 
     classes: tuple[str, ...]
+    recipe: Recipe
     located = False
+
+    def apart(self, outputs: Sequence[Tensor]) -> Tensor | float:
+        """The recipe's term that keeps attended maps apart; the average's, joined to them, is none of these."""
+        weight, join = self.recipe.regularise.apart, self.recipe.model.join
+        return weight * overlap(outputs[1][:, 1:] if join else outputs[1]) if weight else 0.0
 
     def network(self, backbone: Backbone) -> BaseNetwork:
         return Network(backbone, len(self.classes))

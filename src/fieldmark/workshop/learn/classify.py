@@ -21,7 +21,6 @@ from fieldmark.workshop.learn import losses
 from fieldmark.workshop.learn.base import OnLogits, Views
 from fieldmark.workshop.learn.discriminant import ClassSums
 from fieldmark.workshop.learn.linear import Judged
-from fieldmark.workshop.models.attention import overlap
 from fieldmark.workshop.models.network import COSINE_SCALE
 from fieldmark.workshop.recipe import Recipe
 
@@ -32,7 +31,6 @@ TREATMENTS = {
     "sampling": "each is drawn alike",
     "adjust": "logits are adjusted by how frequent each is",
 }
-LEAST_LOGIT = -1e9  # of a class that a fold has not seen
 
 
 def check_classes(index: Index) -> tuple[str, ...]:
@@ -99,6 +97,8 @@ class Classify(OnLogits):
                 f"loss.imbalance={recipe.loss.imbalance} is for cross-entropy; with loss.name={recipe.loss.name} take "
                 "sampling or none"
             )
+        if recipe.regularise.coarse and not coarse_of:
+            raise UsageError("regularise.coarse is the loss of coarse labels; give a table with a column coarse")
         number = {name: i for i, name in enumerate(classes)}
         counts = np.bincount([number[s.label] for s in index.part("train")], minlength=len(classes))
         return cls(classes, recipe, counts, coarse_of)
@@ -122,9 +122,7 @@ class Classify(OnLogits):
 
     def loss(self, outputs: Sequence[Tensor], encoded: Tensor) -> Tensor:
         terms, logits = self.recipe.regularise, outputs[0]
-        loss = self._main(logits, encoded)
-        if terms.apart:
-            loss = loss + terms.apart * overlap(outputs[1])
+        loss = self._main(logits, encoded) + self.apart(outputs)
         if terms.coarse and self.group_of is not None:
             loss = loss + terms.coarse * losses.coarse_cross_entropy(logits, encoded, self.group_of.to(logits.device))
         return loss
@@ -178,9 +176,8 @@ class Classify(OnLogits):
             positive = self.classes.index(facts["positive"])
             if decide.sensitivity or decide.specificity:
                 p = softmax(logits / temperature)[:, positive]
-                thresholds["positive_at"] = threshold_for(
-                    p, targets == positive, decide.sensitivity, decide.specificity
-                )
+                at = threshold_for(p, targets == positive, decide.sensitivity, decide.specificity)
+                thresholds |= {"positive_at": at} if at is not None else {}
         return facts
 
     def sums(self, n_features: int) -> ClassSums:
@@ -198,9 +195,9 @@ class Classify(OnLogits):
 
 
 def _known(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """The rows whose true class has a logit, and others that have none as the least: a fold may lack a class."""
+    """The rows whose true class has a logit: a class that the other folds lack has minus infinity."""
     usable = np.isfinite(logits[np.arange(len(targets)), targets])
-    return np.where(np.isfinite(logits[usable]), logits[usable], LEAST_LOGIT), targets[usable]
+    return logits[usable], targets[usable]
 
 
 def chosen_imbalance(recipe: Recipe, counts: NDArray[np.int64] | None) -> str:

@@ -18,7 +18,6 @@ from fieldmark.workshop.learn.base import OnLogits, Views
 from fieldmark.workshop.learn.classify import check_classes
 from fieldmark.workshop.learn.linear import Judged
 from fieldmark.workshop.learn.ridge import TargetSums
-from fieldmark.workshop.models.attention import overlap
 from fieldmark.workshop.recipe import Recipe
 
 LOSSES = ("bce", "focal", "asymmetric")
@@ -53,14 +52,14 @@ class MultiLabel(OnLogits):
         return torch.from_numpy(targets).float()
 
     def loss(self, outputs: Sequence[Tensor], encoded: Tensor) -> Tensor:
-        recipe, terms, logits = self.recipe.loss, self.recipe.regularise, outputs[0]
+        recipe, logits = self.recipe.loss, outputs[0]
         if recipe.name == "asymmetric":
             loss = losses.asymmetric(logits, encoded)
         elif recipe.name == "focal":
             loss = losses.asymmetric(logits, encoded, recipe.gamma, recipe.gamma, 0.0)
         else:
-            loss = losses.binary_cross_entropy(logits, encoded, terms.label_smoothing)
-        return loss + terms.apart * overlap(outputs[1]) if terms.apart else loss
+            loss = losses.binary_cross_entropy(logits, encoded, self.recipe.regularise.label_smoothing)
+        return loss + self.apart(outputs)
 
     def weights(self, targets: NDArray[np.bool_]) -> None:
         return None

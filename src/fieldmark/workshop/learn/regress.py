@@ -16,7 +16,6 @@ from fieldmark.workshop.learn import losses
 from fieldmark.workshop.learn.base import OnLogits, Views
 from fieldmark.workshop.learn.linear import Judged
 from fieldmark.workshop.learn.ridge import TargetSums
-from fieldmark.workshop.models.attention import overlap
 from fieldmark.workshop.recipe import Recipe
 
 LOSSES = ("mse", "huber")
@@ -50,10 +49,10 @@ class Regress(OnLogits):
         return torch.from_numpy((targets - self.mean) / self.scale).float()[:, None]
 
     def loss(self, outputs: Sequence[Tensor], encoded: Tensor) -> Tensor:
-        recipe, apart = self.recipe.loss, self.recipe.regularise.apart
+        recipe = self.recipe.loss
         huber = recipe.name == "huber"
         loss = losses.huber(outputs[0], encoded, recipe.width) if huber else losses.squared_error(outputs[0], encoded)
-        return loss + apart * overlap(outputs[1]) if apart else loss
+        return loss + self.apart(outputs)
 
     def weights(self, targets: NDArray[np.float64]) -> None:
         return None

@@ -15,6 +15,7 @@ from fieldmark.errors import UsageError, unknown_name
 
 SMALL = 0.01  # standard deviation of a first query: the maps begin nearly uniform
 TINY = 1e-6
+EXPONENTS = (1.0, 6.0)  # of a generalised mean: beyond, the power of a value of nearly nothing is no number
 
 
 class Average(nn.Module):
@@ -107,8 +108,9 @@ def _by_map(x: Tensor, n_maps: int) -> Tensor:
 
 
 class GeM(Average):
-    """Generalised mean (mean of f^p)^(1/p) of positive features, p learned (Radenovic et al. 2018); its map is
-    uniform, since what differs from the average differs feature by feature."""
+    """Generalised mean (mean of f^p)^(1/p) of positive features, p learned between 1 and 6 (Radenovic et al. 2018);
+    negative ones count as nothing. Its map is uniform, since what differs from the average differs feature by
+    feature."""
 
     def __init__(self, p: float = 3.0) -> None:
         super().__init__()
@@ -116,7 +118,8 @@ class GeM(Average):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         _, maps = super().forward(features)
-        return features.clamp(min=TINY).pow(self.p).mean((2, 3)).pow(1 / self.p), maps
+        p = self.p.clamp(*EXPONENTS)
+        return features.clamp(min=TINY).pow(p).mean((2, 3)).pow(1 / p), maps
 
 
 class Joined(nn.Module):

@@ -17,6 +17,7 @@ from fieldmark.workshop.models import classic, weights
 from fieldmark.workshop.models.classic import HALF, Statistics
 
 HEAD_LAYERS = ("classifier", "fc", "head", "head_dist", "norm_head", "fc_norm")
+SMALL_FORM = f"; if they are of its form for small pictures, set picture.size to {classic.SMALL} or less"
 
 
 class Backbone(nn.Module):
@@ -148,7 +149,8 @@ def _create_classic(name: str, weights_from: str, size: int, small: int) -> Back
         body, source, statistics = maker.make(size), "random", None
         if weights_from != "none":
             state, source = weights.from_file(Path(weights_from)), "file"
-            body.load_state_dict(_fitting(name, body.state_dict(), state), strict=False)
+            hint = SMALL_FORM if size > classic.SMALL else ""
+            body.load_state_dict(_fitting(name, body.state_dict(), state, heads=(), hint=hint), strict=False)
             statistics = _statistics(state)
         return Backbone(name, body.eval(), size, *(statistics or (maker.mean, maker.std)), source, body.form)
     except (RuntimeError, ValueError) as error:
@@ -209,7 +211,8 @@ def _with_file(body: nn.Module, name: str, state: dict[str, Tensor], size: int) 
             body, form = as_published, ""
     if not form:
         body, form = forms.published(body, size, dense=forms.DENSE_WEIGHT in state)
-    body.load_state_dict(_fitting(name, body.state_dict(), state), strict=False)
+    hint = SMALL_FORM if size > classic.SMALL and forms.has_small(body) else ""
+    body.load_state_dict(_fitting(name, body.state_dict(), state, hint=hint), strict=False)
     return _Loaded(body, "file", form, _statistics(state))
 
 
@@ -221,15 +224,22 @@ def _statistics(state: Mapping[str, Tensor]) -> tuple[Statistics, Statistics] | 
     return mean, std  # type: ignore[return-value]  # three each
 
 
-def _fitting(name: str, wanted: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `state` for every one of `wanted` but the classifier; WeightsError when one lacks or differs."""
+def _fitting(
+    name: str,
+    wanted: dict[str, Tensor],
+    state: dict[str, Tensor],
+    heads: tuple[str, ...] = HEAD_LAYERS,
+    hint: str = "",
+) -> dict[str, Tensor]:
+    """The tensors of `state` for every one of `wanted` but its classifier, one of `heads`; WeightsError, with a hint,
+    when one lacks or differs."""
     chosen = {}
     for key, tensor in wanted.items():
         if key in state and state[key].shape == tensor.shape:
             chosen[key] = state[key]
-        elif key.split(".")[0] not in HEAD_LAYERS and not key.endswith("num_batches_tracked"):
+        elif key.split(".")[0] not in heads and not key.endswith("num_batches_tracked"):
             why = "lack" if key not in state else f"have shape {tuple(state[key].shape)} for"
-            raise WeightsError(f"these weights are not of {name}: they {why} {key}")
+            raise WeightsError(f"these weights are not of {name}: they {why} {key}{hint}")
     return chosen
 
 

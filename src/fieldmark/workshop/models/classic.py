@@ -150,7 +150,7 @@ class MnistNet(Classic):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(CHANNELS, 10, 5), nn.Conv2d(10, 20, 5)
-        self.drop = nn.Dropout2d()
+        self.drop, self.drop_dense = nn.Dropout2d(), nn.Dropout()
         side = ((size - 4) // 2 - 4) // 2
         self.dense = nn.Linear(20 * side**2, 50)
         self.num_features = 50
@@ -160,7 +160,7 @@ class MnistNet(Classic):
         x = F.relu(F.max_pool2d(self.conv1(x), 2))
         x = F.relu(F.max_pool2d(self.drop(self.conv2(x)), 2))
         x = F.relu(self.dense(self.attend(x).flatten(1)))
-        return _one_position(F.dropout(x, training=self.training))
+        return _one_position(self.drop_dense(x))
 
     def attend(self, x: Tensor) -> Tensor:
         """Features [N, 20, h, w] as they are."""

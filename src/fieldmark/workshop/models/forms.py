@@ -6,7 +6,6 @@ small-input forms keep its resolution there, as those that He et al. (2016) trai
 
 from typing import Any
 
-import torch.nn.functional as F
 from timm.models.densenet import DenseNet
 from timm.models.inception_v3 import InceptionV3
 from timm.models.resnet import ResNet
@@ -24,12 +23,13 @@ class DenseVgg(nn.Module):
         super().__init__()
         self.features, self.pre_logits = body.features, body.pre_logits
         self.pre_logits.drop.p = 0.5
+        self.drop = nn.Dropout()
         self.num_features = body.head_hidden_size
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 4096, h, w] of normalised pictures [N, 3, H, W]."""
         dense: Tensor = self.pre_logits(self.features(x))
-        return F.dropout(dense, 0.5, self.training)
+        return self.drop(dense)  # type: ignore[no-any-return]
 
     def reset_classifier(self, num_classes: int) -> None:
         """There is none."""

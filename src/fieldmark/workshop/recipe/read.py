@@ -10,7 +10,7 @@ from fieldmark.errors import UsageError, short, unknown_name
 from fieldmark.field.runtime.engine import PRECISIONS
 from fieldmark.files import is_file
 from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS, preset_for
-from fieldmark.workshop.recipe.values import Recipe
+from fieldmark.workshop.recipe.values import ModelRecipe, Recipe
 
 LARGEST_BITS = 128
 
@@ -207,6 +207,25 @@ def from_json(values: Mapping[str, Any]) -> Recipe:
     return check(recipe)
 
 
+UNATTENDING = ("average", "gem")
+
+
+def _check_head(recipe: Recipe) -> None:
+    """UsageError for settings of attention where there is none."""
+    model, plain = recipe.model, ModelRecipe()
+    if model.head in UNATTENDING:
+        for name in ("maps", "hidden", "join"):
+            if getattr(model, name) != getattr(plain, name):
+                raise UsageError(
+                    f"model.{name} is for heads that attend (additive, gated, dot, self), not for model.head="
+                    f"{model.head}; leave it out"
+                )
+    if recipe.regularise.apart and (model.head in UNATTENDING or model.maps < 2):
+        raise UsageError(
+            "regularise.apart keeps several maps apart; give a head that attends, and model.maps=2 or more"
+        )
+
+
 def check(recipe: Recipe) -> Recipe:
     """The recipe itself; UsageError when a value is out of range."""
     values = dict(_flat(recipe.to_json()))
@@ -228,6 +247,7 @@ def check(recipe: Recipe) -> Recipe:
         raise UsageError(f"the seed must be between 0 and 2^63 - 1, not {recipe.seed}")
     if not recipe.probe.on and not recipe.tune.stages:
         raise UsageError("with probe.on=false and no tune.stages nothing would be learned; give one of them")
+    _check_head(recipe)
     if recipe.bundle.precision not in PRECISIONS:
         raise UsageError("bundle.precision: " + unknown_name("value", recipe.bundle.precision, PRECISIONS))
     return recipe

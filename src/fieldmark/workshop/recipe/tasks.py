@@ -24,6 +24,8 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
     augment = recipe.augment
     if recipe.picture.tile and task != "segment":
         raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
+    if task != "classify":
+        _check_of_one_class(recipe, task)
     if task in LOCATED:
         _check_located(recipe, task)
     elif task != "classify" and recipe.loss.imbalance not in ("auto", "none"):
@@ -35,6 +37,16 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
         if recipe.decide.glances != 1:
             raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
     return replace(recipe, task=task, augment=augment)
+
+
+def _check_of_one_class(recipe: Recipe, task: str) -> None:
+    """UsageError for what needs one class a picture."""
+    decide = recipe.decide
+    wishes = {"decide.positive": decide.positive, "decide.sensitivity": decide.sensitivity}
+    wishes |= {"decide.specificity": decide.specificity, "regularise.coarse": recipe.regularise.coarse}
+    for key, given in wishes.items():
+        if given:
+            raise UsageError(f"{key} is for one class a picture, not for --task {task}; leave it out")
 
 
 def _check_located(recipe: Recipe, task: str) -> None:

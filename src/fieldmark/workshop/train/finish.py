@@ -43,7 +43,10 @@ class Finished:
 
 def write_bundle(job: Job, partial: Path, learned: Learned) -> Finished:
     """Fill the partial bundle folder and score the very bundle."""
-    facts = _facts(job, learned)
+    facts, decide = _facts(job, learned), job.recipe.decide
+    if (decide.sensitivity or decide.specificity) and "positive_at" not in facts["thresholds"]:
+        wish = "sensitivity" if decide.sensitivity else "specificity"
+        job.journal.say(f"decide.{wish}: no held-out picture can tell where it is reached, so that one half stays")
     with job.journal.step("bundle"):
         samples, onnx = learned.samples, learned.onnx
         most, seed = job.recipe.bundle.calibration, job.recipe.seed
@@ -112,7 +115,7 @@ def _score(job: Job, recogniser: Recogniser, samples: tuple[Sample, ...], name: 
 
 
 def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[str, Any] | None:
-    """How many glances the recipe asks for or validation speaks for, with the temperature of their joined logits; None
+    """How many glances the recipe asks for or validation speaks for, with what it settles for their joined logits; None
     for one, without a question."""
     wanted = job.recipe.decide.glances
     if wanted == 1:
@@ -133,7 +136,7 @@ def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[st
         scores[count], settled = learner.score(logits, targets), learner.settle(logits, targets)
     chosen = wanted or (2 if learner.better(scores[2], scores[1], len(samples)) else 1)
     val = {"one": scores[1][headline], "two": scores[2][headline]}
-    return {"count": chosen, "temperature": settled["calibration"]["temperature"], f"val_{headline}": val}
+    return {"count": chosen, "settled": settled, f"val_{headline}": val}
 
 
 def _compare(

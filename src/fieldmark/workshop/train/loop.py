@@ -24,7 +24,7 @@ from fieldmark.workshop.train.pace import Pace
 CHECKPOINT_EVERY_S = 30.0
 MOST_ROLLBACKS = 3
 LOWER_RATE = 0.3
-COOL_DOWN = 0.2  # of the steps so far, in which rates fall to nothing when validation has stopped improving
+COOL_DOWN = 0.2  # of the steps so far, in which the schedule comes to its end when validation has stopped improving
 NOISE = 0.5  # standard errors of the validation score that are no difference
 
 
@@ -104,7 +104,7 @@ class Fit:
         self.checked_s = 0.0  # of validation
 
     def run(self) -> Progress:
-        """Train to the end of the pace; soon after validation stops improving, with rates that fall until then."""
+        """Train to the end of the pace; soon after validation stops improving, the rest of the schedule until then."""
         self._restore()
         began = time.monotonic()
         with self.journal.step(self.name) as tick, interrupt.held() as pressed:
@@ -189,7 +189,8 @@ class Fit:
         self.checked_s += time.monotonic() - began
 
     def _roll_back(self, loss: float) -> None:
-        """Back to the last weights that were scored, with a lower rate; the end after too many times."""
+        """Back to the last weights that were scored, or that a resumed fit began with, with a lower rate; the end after
+        too many times."""
         rollbacks, rate = self.at.rollbacks + 1, self.at.rate * LOWER_RATE
         self.journal.write("rollback", stage=self.name, step=self.at.step, loss=str(loss), rate=rate)
         back = 0 if self._good is None else self._good.facts["step"]

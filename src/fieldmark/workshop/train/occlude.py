@@ -29,6 +29,8 @@ STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of ridge, times what a thousand looks
 FOLDS = 3
 FEWEST_POSITIONS, FEWEST_PICTURES = 9, 12
 BASIS_PICTURES = 200  # from which the directions are found
+MOST_BYTES = 500_000_000  # of features that are kept
+LEAST_FORESEEN = 0.05  # of the variance of falls on other pictures: a model of less is none
 Floats = NDArray[np.float32]
 Tick = Callable[[int, int], None]
 
@@ -50,7 +52,7 @@ def learn_occlusion(
     recogniser: Recogniser, engine: Engine, samples: Sequence[Sample], looks: int, seed: int, tick: Tick
 ) -> OcclusionMap | None:
     """The map of a recogniser of classes, from at most so many looks at these pictures by an engine of its network;
-    None where features have too few positions or too few pictures can be used."""
+    None where features have too few positions, too few pictures can be used, or nothing is foreseen of others."""
     rng = np.random.default_rng([seed, len(samples)])
     chosen = [samples[i] for i in np.sort(rng.permutation(len(samples))[: looks // (LOOKS + 1)])]
     total = len(chosen) * (LOOKS + 1)
@@ -62,6 +64,8 @@ def learn_occlusion(
                 return None
             whole.append(_look(recogniser, sample, seen.outputs, rng))
             tick(len(whole), total)
+            if len(whole) * whole[0].features.nbytes > MOST_BYTES:
+                break
     if len(whole) < FEWEST_PICTURES:
         return None
     falls = np.zeros((len(whole), LOOKS), np.float32)
@@ -126,10 +130,10 @@ def _covered(recogniser: Recogniser, whole: Sequence[_Seen]) -> Iterator[Picture
             yield frame
 
 
-def fit(whole: Sequence[_Seen], falls: Floats, usable: NDArray[np.bool_]) -> OcclusionMap:
+def fit(whole: Sequence[_Seen], falls: Floats, usable: NDArray[np.bool_]) -> OcclusionMap | None:
     """The map from pictures and how much each of their covers took, [n, LOOKS]; the strength of the ridge that foresees
-    other pictures best."""
-    mean, directions = _directions([s.features for s in whole[:: max(1, len(whole) // BASIS_PICTURES)]])
+    other pictures best. None where that is hardly better than the mean."""
+    mean, directions = _directions([s.features for s in whole[:: -(-len(whole) // BASIS_PICTURES)]])
     n = directions.shape[1] * AROUND**2 + 1
     grams, sums, squares = np.zeros((FOLDS, n, n)), np.zeros((FOLDS, n)), np.zeros(FOLDS)
     for number, (seen, fell, used) in enumerate(zip(whole, falls, usable, strict=True)):
@@ -138,17 +142,21 @@ def fit(whole: Sequence[_Seen], falls: Floats, usable: NDArray[np.bool_]) -> Occ
         grams[fold] += rows.T @ rows
         sums[fold] += rows.T @ y
         squares[fold] += y @ y
-    strength = min(STRENGTHS, key=lambda s: _missed(s, grams, sums, squares, usable.sum()))
-    weights = _ridge(grams.sum(0), sums.sum(0), strength, usable.sum())
+    looks = usable.sum()
+    missed = {s: _missed(s, grams, sums, squares, looks) for s in STRENGTHS}
+    strength = min(missed, key=lambda s: missed[s])
+    if not looks or missed[strength] > (1 - LEAST_FORESEEN) * looks * falls[usable].var(dtype=np.float64):
+        return None
+    weights = _ridge(grams.sum(0), sums.sum(0), strength, looks)
     kernel = np.einsum("fd,dab->fab", directions, weights[:-1].reshape(-1, AROUND, AROUND))
     return OcclusionMap(mean, kernel.astype(np.float32), weights[-1:].astype(np.float32))
 
 
 def _directions(features: Sequence[NDArray[np.float16]]) -> tuple[Floats, NDArray[np.float64]]:
     """The mean [F] of features at all positions, and their D principal directions [F, D]."""
-    rows = np.concatenate([f.reshape(len(f), -1).T for f in features]).astype(np.float32)
-    mean = rows.mean(0)
-    _, vectors = np.linalg.eigh((rows - mean).T @ (rows - mean))
+    rows = [f.reshape(len(f), -1).T.astype(np.float32) for f in features]
+    mean = np.mean([r.mean(0) for r in rows], 0)
+    _, vectors = np.linalg.eigh(sum((r - mean).T @ (r - mean) for r in rows))
     return mean, vectors[:, -DIRECTIONS:].astype(np.float64)
 
 

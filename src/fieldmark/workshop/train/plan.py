@@ -64,6 +64,8 @@ class Plan:
     stages: list[StagePlan] = field(default_factory=list)
     revisions: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     view_size: float = 1.0  # of augmented views at the beginning, as a share of the input's side
+    maps_checked: int = 0  # pictures on which the report measures what the maps are worth
+    occlusions: int = 0  # looks at covered pictures that the bundle learns from
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -86,16 +88,17 @@ class Plan:
     def check(self) -> None:
         """ValueError for values that no plan has."""
         times = [self.probe_s, self.finish_s, *(s.seconds for s in self.stages), *(s.epochs for s in self.stages)]
-        counts = [self.probe_views, *(s.views for s in self.stages)]
+        views = [self.probe_views, *(s.views for s in self.stages)]
         steps = [n for rows in self.revisions.values() for row in rows for n in row]
         if self.budget_s is not None:
             times.append(self.budget_s)
         if not all(isinstance(t, (int, float)) and 0 <= t <= LONGEST_S for t in times):
             raise ValueError("a time or a number of epochs is impossible")
-        if not all(isinstance(n, int) and 0 <= n <= MOST_PLANNED_VIEWS for n in counts):
+        if not all(isinstance(n, int) and 0 <= n <= MOST_PLANNED_VIEWS for n in views):
             raise ValueError("a number of views is impossible")
-        if not all(isinstance(n, int) and 0 <= n <= MOST_STEPS for n in (*steps, *(s.steps for s in self.stages))):
-            raise ValueError("a number of steps is impossible")
+        steps += [*(s.steps for s in self.stages), self.maps_checked, self.occlusions]
+        if not all(isinstance(n, int) and 0 <= n <= MOST_STEPS for n in steps):
+            raise ValueError("a number of steps or looks is impossible")
         if not isinstance(self.view_size, (int, float)) or not 0 < self.view_size <= 1:
             raise ValueError("its size of views is impossible")
         names = [s.name for s in self.stages]

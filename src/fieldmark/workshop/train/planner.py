@@ -15,6 +15,7 @@ from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train import probe
 from fieldmark.workshop.train.costs import Costs, profile
 from fieldmark.workshop.train.job import Job
+from fieldmark.workshop.train.occlude import LOOKS
 from fieldmark.workshop.train.pace import Pace, Revision
 from fieldmark.workshop.train.plan import Counts, Plan, StagePlan
 
@@ -95,11 +96,14 @@ class Planner:
 
     def _plan(self) -> Plan:
         job = self.job
-        finish_s, probe_s, per_view = self._finish_s(), *self._probe_s()
-        spare = None if job.budget_s is None else job.budget_s * (1 - MARGIN) - job.elapsed() - finish_s - probe_s
+        plan = Plan(job.budget_s, 0.0, 0.0, 0, self.identity, view_size=job.augment.size)
+        self._finish(plan)
+        plan.probe_s, per_view = self._probe_s()
+        spare = None
+        if job.budget_s is not None:
+            spare = job.budget_s * (1 - MARGIN) - job.elapsed() - plan.finish_s - plan.probe_s
         views = plans.fitting_views(self._probe_views(), per_view, spare if not job.recipe.probe.views else None)
-        probe_s += views * per_view
-        plan = Plan(job.budget_s, probe_s, finish_s, views, self.identity, view_size=job.augment.size)
+        plan.probe_s, plan.probe_views = plan.probe_s + views * per_view, views
         left = None if spare is None else max(0.0, spare - views * per_view)
         plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
         return plan
@@ -148,27 +152,30 @@ class Planner:
         n = self.counts.train + self.counts.val
         return (HEAD_S + HEAD_S_A_PICTURE * n, n * self.costs.engine) if self.job.recipe.probe.on else (0.0, 0.0)
 
-    def _finish_s(self) -> float:
+    def _finish(self, plan: Plan) -> None:
+        """What is measured and learned after the last stage, and how long all of the end takes."""
+        plan.maps_checked, plan.occlusions = self._maps_checked(), self._occlusions()
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
         glances = self.job.recipe.decide.glances
         scored *= glances or 2
         scored += 0 if glances == 1 else 3 * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        looks = (glances or 2) * FRAMES * self.maps_checked() + OCCLUSION_COST * self.occlusions()
+        looks = (glances or 2) * FRAMES * plan.maps_checked + OCCLUSION_COST * plan.occlusions
         seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
-        return seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
+        plan.finish_s = seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
 
-    def maps_checked(self) -> int:
-        """On how many pictures the report measures what the maps are worth."""
-        there = isinstance(self.job.network, Network)
+    def _maps_checked(self) -> int:
+        """On how many pictures the report measures what the maps are worth; a number has no probability to watch."""
+        there = isinstance(self.job.network, Network) and self.job.recipe.task != "regress"
         return MAPS_CHECKED if there and (self.job.budget_s is None or self.job.budget_s >= MAPS_FROM_S) else 0
 
-    def occlusions(self) -> int:
-        """How many looks at covered pictures there is time for, where later stages learn classes; 0 where too few."""
+    def _occlusions(self) -> int:
+        """How many looks at covered pictures there are time and pictures for, where later stages learn classes; 0 where
+        too few."""
         job = self.job
         if job.recipe.task != "classify" or not self.tune.stages or not isinstance(job.network, Network):
             return 0
-        most = job.recipe.bundle.occlusions
+        most = min(job.recipe.bundle.occlusions, (LOOKS + 1) * (self.counts.train + self.counts.val))
         if job.budget_s is not None:
             most = min(most, int(OCCLUSION_SHARE * job.budget_s / self.costs.engine))
         return most if most >= FEWEST_OCCLUSIONS else 0
@@ -183,7 +190,7 @@ class Planner:
             return
         if engine_cost is not None:
             self.costs = replace(self.costs, engine=engine_cost)
-            self.plan.finish_s = self._finish_s()
+            self._finish(self.plan)
         left = self._end() - time.monotonic()
         total = sum(s.seconds for s in self.plan.stages)
         revised = [

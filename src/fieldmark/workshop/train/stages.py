@@ -1,6 +1,6 @@
 """The stages of a training: linear head, tail, whole network, each beginning where the last ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.export import export_onnx, set_weights
 from fieldmark.workshop.learn import OnLogits
 from fieldmark.workshop.learn.linear import LinearHead
-from fieldmark.workshop.models import Network
+from fieldmark.workshop.models import BaseNetwork, Network
 from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
 from fieldmark.workshop.train import augment, probe, small
 from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
@@ -100,8 +100,8 @@ class Stages:
             self.settled,
             self.fitted.facts() if self.fitted else self.network.describe(),
             self.fitted.views if self.fitted else MOST_VIEWS,
-            self.planner.maps_checked(),
-            self.planner.occlusions(),
+            self.planner.plan.maps_checked,
+            self.planner.plan.occlusions,
             before if kept and self.fitted else None,
             settled_before,
             fits,
@@ -120,26 +120,35 @@ class Stages:
             self.network.set_statistics(*self.kept.statistics())
 
     def _later_stages(self) -> tuple[tuple[StagePlan, Progress], ...]:
-        """The stages after the linear one; their network is kept where validation says that it is better."""
+        """The stages after the linear one, each from where the last ended; kept is the network that validation likes
+        best of the linear one and what each stage has learned."""
         stages = self.planner.plan.stages
         if not stages:
             return ()
         network = self.network
         pooling = network.attention if isinstance(network, Network) else None
-        untouched, before = {k: v.clone() for k, v in network.state_dict().items()}, self.settled
+        linear, kept = (_state(network), self.settled), None
         network.renew(self.recipe)
-        fits = tuple((stage, self._fit(stage)) for stage in stages)
-        network.settle()
-        if self._better(fits[-1][1]):
+        fits, best = [], self.fitted.val if self.fitted is not None else None
+        for stage in stages:
+            found = self._fit(stage)
+            fits.append((stage, found))
+            last = next((row for row in found.history if row["step"] == found.best_step), None)
+            if self._better(last, best) if last is not None else kept is None and self.fitted is None:
+                best, kept = last, (_state(network), self.settled)
+        if kept is not None:
+            state, self.settled = kept
+            network.load_state_dict(state)
+            network.settle()
             with self.job.journal.step("network to ONNX again"):
                 self.onnx = export_onnx(network, self.job.preprocess.size_wh)
         else:
+            state, self.settled = linear
             if isinstance(network, Network) and pooling is not None:
                 network.set_pooling(pooling)
-            network.load_state_dict(untouched)
-            self.settled = before
+            network.load_state_dict(state)
             self.job.journal.say("fine-tuning did not beat the linear head on validation: the linear head is kept")
-        return fits
+        return tuple(fits)
 
     # -- the linear stage --
 
@@ -220,12 +229,11 @@ class Stages:
         job.journal.write("stage", name=stage.name, **vars(found))
         return found
 
-    def _better(self, last: Progress) -> bool:
-        """Whether validation says that the later stages beat the linear one; without validation they are taken."""
-        found = next((row for row in last.history if row["step"] == last.best_step), None)
-        if self.fitted is None or self.fitted.val is None or found is None:
+    def _better(self, new: Mapping[str, float], old: Mapping[str, float] | None) -> bool:
+        """Whether validation prefers a stage's scores to the best before it; without validation the later is taken."""
+        if old is None or "score" not in new:
             return True
-        return self.job.learner.better(found, self.fitted.val, self.planner.counts.val)
+        return self.job.learner.better(new, old, self.planner.counts.val)
 
     def _source(self, stage: StagePlan, prefix: torch.nn.Module) -> Source:
         usable, job = self.usable, self.job
@@ -267,6 +275,10 @@ class Stages:
             usable.leave_out(errors, job.journal)
             probe.check_classes_left(usable, job.classes)
         return caches
+
+
+def _state(network: BaseNetwork) -> dict[str, torch.Tensor]:
+    return {name: values.clone() for name, values in network.state_dict().items()}
 
 
 def _put_head(network: Network, head: LinearHead) -> None:

@@ -117,10 +117,10 @@ def test_celeba_s_labels_are_the_attributes_that_are_one(sets):
     }
 
 
-def test_the_frames_of_a_clip_are_one_group(sets):
+def test_the_frames_of_a_scene_are_one_group(sets):
     make_ucf(sets / "ucf101-frames")
     index = open_data("ucf101-frames")
-    assert {s.group for s in index.part("train")} == {"v_ApplyEyeMakeup_g08_c01", "v_Archery_g09_c02"}
+    assert {s.group for s in index.part("train")} == {"v_ApplyEyeMakeup_g08", "v_Archery_g09"}
     (test,) = index.part("test")
     assert (test.name, test.label) == ("frames/v_Archery_g01_c01/00001.jpg", "Archery")
 

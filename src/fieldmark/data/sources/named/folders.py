@@ -94,7 +94,8 @@ def _synset_names(root: Path) -> dict[str, str]:
 
 
 def open_ucf(facts: DataSet, root: Path, _progress: Progress | None) -> Index:
-    """UCF101 (Soomro et al. 2012) as frames: the first official split, the frames of a clip as one group."""
+    """UCF101 (Soomro et al. 2012) as frames: the first official split, the frames of a scene, which is in several
+    clips, as one group."""
     samples, skipped = [], []
     for part, name in (("train", "trainlist01.txt"), ("test", "testlist01.txt")):
         for line in read_lines(root / "ucfTrainTestlist" / name):
@@ -107,5 +108,6 @@ def open_ucf(facts: DataSet, root: Path, _progress: Progress | None) -> Index:
             frames = [p for p in list_folder(folder) if p.suffix.lower() in SUFFIXES] if folder else []
             if not frames:
                 skipped.append(Skipped(f"{label}/{clip}", "there is no folder of its frames"))
-            samples += [Sample(p, p.relative_to(root).as_posix(), (label,), part, group=clip) for p in frames]
+            scene = clip.rpartition("_c")[0] or clip
+            samples += [Sample(p, p.relative_to(root).as_posix(), (label,), part, group=scene) for p in frames]
     return Index(facts.name, tuple(samples), tuple(skipped))
