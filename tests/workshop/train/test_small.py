@@ -223,7 +223,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(data, learned, tmp_path, monkey
     assert bundle_bytes(again.bundle) == bundle_bytes(learned.bundle)
 
 
-@pytest.mark.parametrize("name", [*classic.NETWORKS, "vgg11", "inception_v3", "densenet121"])
+@pytest.mark.parametrize(
+    "name", [*sorted({*classic.NETWORKS} - {"alexnet_lrn"}), "vgg11", "inception_v3", "densenet121"]
+)
 def test_every_network_trains_from_scratch(data, tmp_path, name):
     settings = ("tune.epochs=0.2", "tune.batch=4", "bundle.calibration=4")
     found = train(data, tmp_path / "run", backbone=name, recipe="scratch", settings=settings)
