@@ -15,6 +15,7 @@ from fieldmark.field.runtime import evaluate, load
 from fieldmark.workshop.recipe import load_recipe
 from fieldmark.workshop.recipe.tasks import for_task
 from fieldmark.workshop.train import train
+from fieldmark.workshop.train.plan import Plan
 from tests.training import BACKBONE, TINY, coloured, events, tiny_train
 
 TAIL = ("tune.stages=tail", "tune.most_epochs=2", "tune.views=2", "tune.batch=8", "optim.rate=0.003")
@@ -113,6 +114,7 @@ def test_a_number_is_recognised_as_such_and_learned(numbered, numbered_run):
     facts = bundles.load(numbered_run.run).facts
     assert facts["precision"] == "f32"
     assert facts["recipe"]["augment"]["size"] == 1.0
+    assert Plan.load(numbered_run.run / "plan.json").maps_checked == 0  # there is no probability to watch
     assert for_task(load_recipe(), "regress").augment.crop == 1.0
     recogniser = load(numbered_run.run)
     assert evaluate(recogniser, numbered).scores == numbered_run.scores["test"]
