@@ -6,10 +6,8 @@ python -m bench.time_to_accuracy DATA [WHO ...]
 DATA: a set of `bench.budget`; WHO: fastai, timm, torchvision, fieldmark, or one point of it as BUDGET:SEED (3m:0).
 timm's scripts are not in its package: TIMM_SCRIPTS names a checkout of its repository. A peer's clock runs from the
 start of its process to the end of each epoch with its validation; its weights are scored on the test part afterwards.
-"val_accuracy" stands where a peer keeps the weights that validate best: those are its result.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -104,8 +102,6 @@ def run_timm(name: str) -> list[dict[str, float]]:
     train += ["--output", out, "--experiment", "run", "--checkpoint-hist", TIMM_EPOCHS]
     began = time.time()
     subprocess.run([str(word) for word in (python, scripts / "train.py", *known, *train)], check=True)
-    with (out / "run" / "summary.csv").open(encoding="utf-8", newline="") as stream:
-        validated = [float(row["eval_top1"]) / 100 for row in csv.DictReader(stream)]
     rows = []
     for epoch in range(TIMM_EPOCHS):
         state = out / "run" / f"checkpoint-{epoch}.pth.tar"
@@ -113,8 +109,7 @@ def run_timm(name: str) -> list[dict[str, float]]:
         words = ["--split", "test", "--checkpoint", state, "--results-file", score, "--results-format", "json"]
         subprocess.run([str(word) for word in (python, scripts / "validate.py", *known, *words)], check=True)
         accuracy = json.loads(score.read_text(encoding="utf-8"))["top1"] / 100
-        row = {"epoch": epoch + 1, "seconds": state.stat().st_mtime - began, "val_accuracy": validated[epoch]}
-        rows.append({**row, "accuracy": accuracy})
+        rows.append({"epoch": epoch + 1, "seconds": state.stat().st_mtime - began, "accuracy": accuracy})
     return rows
 
 

@@ -13,12 +13,12 @@ class Clock:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.rows, self._aside = out, [], 0.0
 
-    def aside(self, model: Any, kept: bool = True, **facts: float) -> None:
-        """An epoch has ended: note when, with what else is known of it, and keep the weights."""
+    def aside(self, model: Any, kept: bool = True) -> None:
+        """An epoch has ended: note when, and keep the weights."""
         import torch
 
         now = time.time()
-        self.rows.append({"epoch": len(self.rows) + 1, "seconds": now - _process_began() - self._aside, **facts})
+        self.rows.append({"epoch": len(self.rows) + 1, "seconds": now - _process_began() - self._aside})
         if kept:
             torch.save(model.state_dict(), self.out / f"{len(self.rows)}.pt")
         self._aside += time.time() - now
