@@ -35,8 +35,8 @@ def means(curve: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 
 def verdicts(found: dict[str, Any], name: str) -> Iterator[str]:
-    """A row of a Markdown table for each peer on a set: the best accuracy of any of its epochs and its minutes, how soon
-    Fieldmark is there, how many times sooner, and the best of both until one, three and ten minutes have passed."""
+    """A row of a Markdown table for each peer on a set: the best accuracy of any of its epochs and all its minutes, how
+    soon Fieldmark is there, how many times sooner, and the best of both until one, three and ten minutes have passed."""
     ours = means(found.get(f"{name} fieldmark", {}).get("curve", []))
     for who in COLOURS:
         curve = [(row["seconds"] / 60, row["accuracy"]) for row in found.get(f"{name} {who}", {}).get("curve", [])]
@@ -58,11 +58,7 @@ def _at(curve: list[tuple[float, float]], minutes: float) -> str:
 def main(file: Path = FILE) -> None:
     found = results.read("time_to_accuracy")
     sets = sorted({key.split()[0] for key in found})
-    print(
-        "| data, peer | its best epoch, all its time | Fieldmark is there | after 1 minute | 3 | 10 |\n"
-        + "| --- " * 6
-        + "|"
-    )
+    print("| data, peer | its best epoch | Fieldmark is there | after 1 minute | 3 | 10 |\n" + "| --- " * 6 + "|")
     for name in sets:
         print(*verdicts(found, name), sep="\n")
     figure, axes = plt.subplots(1, len(sets), figsize=(5.2 * len(sets), 3.8), squeeze=False)
