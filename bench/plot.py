@@ -36,7 +36,7 @@ def means(curve: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 def verdicts(found: dict[str, Any], name: str) -> Iterator[str]:
     """A row of a Markdown table for each peer on a set: the best accuracy of any of its epochs and all its minutes, how
-    soon Fieldmark is there, how many times sooner, and the best of both until one, three and ten minutes have passed."""
+    soon Fieldmark is there, how many times sooner, and the best of both until 1, 3 and 10 minutes have passed."""
     ours = means(found.get(f"{name} fieldmark", {}).get("curve", []))
     for who in COLOURS:
         curve = [(row["seconds"] / 60, row["accuracy"]) for row in found.get(f"{name} {who}", {}).get("curve", [])]

@@ -29,7 +29,7 @@ PACKAGES = {
     "timm": ["timm", "torch", "torchvision"],
     "torchvision": ["timm", "torch", "torchvision"],
 }
-BUDGETS = ("1m", "3m", "10m")
+BUDGETS = {"grocery": ("1m", "3m", "10m"), "magnetic-tile": ("30s", "1m", "3m", "10m")}
 SEEDS = (0, 1, 2)
 TIMM_EPOCHS = 10
 
@@ -142,7 +142,7 @@ def versions(who: str) -> dict[str, str]:
 
 
 def main(name: str, *who: str) -> None:
-    points = [f"{time_}:{seed}" for seed in SEEDS for time_ in BUDGETS]
+    points = [f"{time_}:{seed}" for seed in SEEDS for time_ in BUDGETS[name]]
     wanted = [word for one in who or ("fieldmark", *PACKAGES) for word in (points if one == "fieldmark" else [one])]
     for word in wanted:
         if word in PACKAGES:
