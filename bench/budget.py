@@ -39,12 +39,16 @@ def train(data: str, out: Path, cache: str, *words: str, settings: Iterable[str]
     command = [sys.executable, "-m", "fieldmark", "train", data, "--out", str(out), "--json", *words]
     for setting in settings:
         command += ["--set", setting]
-    environment = {**os.environ, "FIELDMARK_CACHE": cache}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    scores: dict[str, Any] = answer(command, FIELDMARK_CACHE=cache)["scores"]
+    return scores
+
+
+def answer(command: list[str], **variables: str) -> Any:
+    """What a process prints last, as JSON; the end of its errors, and the end, where it fails."""
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    scores: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["scores"]
-    return scores
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def parts(case: str, count: int) -> tuple[list[str], list[str]]:

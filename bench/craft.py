@@ -7,10 +7,7 @@ A setting "trial=NAME" or "trial=NAME@CASE" is one of `bench.trials`, CASE what 
 """
 
 import csv
-import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,10 +58,8 @@ def changed(trial: str, data: str, place: Path, seed: str, settings: tuple[str, 
     name, _, teacher = trial.partition("@")
     words = [name, *([str(folder(teacher))] if teacher else []), "--", data, str(place), seed, *settings]
     cache = f"cache-{budget.folder_name(trial)}" if name.startswith("guided") else "cache"
-    environment = {**os.environ, "FIELDMARK_CACHE": str(OUT / cache)}
     command = [sys.executable, "-m", "bench.trials", *words]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    scores: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["scores"]
+    scores: dict[str, Any] = budget.answer(command, FIELDMARK_CACHE=str(OUT / cache))["scores"]
     return scores
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from fieldmark.data.frame import read_frame
 from fieldmark.errors import PictureError
 from fieldmark.field.evaluate.intervals import mean_interval, paired_interval
 from fieldmark.field.explain.evidence import Question, explain_picture
@@ -22,7 +23,7 @@ from fieldmark.field.runtime.recogniser import Recogniser
 from fieldmark.field.runtime.source import Source, load_source
 from fieldmark.field.tasks import OnLogits
 from fieldmark.geometry import plain
-from fieldmark.pictures import decode, read_bytes
+from fieldmark.pictures import read_bytes
 from fieldmark.types import Picture, Sample
 
 STEPS = 6
@@ -192,7 +193,7 @@ def pointing_game(recogniser: Recogniser, samples: Sequence[Sample]) -> dict[str
         try:
             data = read_bytes(sample.path)
             found = explain_picture(recogniser, data, Question())
-            boxes = plain(decode(data).size, recogniser.preprocess).boxes(sample.boxes.xyxy)
+            boxes = plain(read_frame(data).size_wh, recogniser.preprocess).boxes(sample.boxes.xyxy)
         except PictureError:
             continue
         touched = overlapped(found.evidence.shape, boxes, recogniser.preprocess.size_wh).ravel()

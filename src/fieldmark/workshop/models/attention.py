@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldmark.errors import UsageError, unknown_name
+from fieldmark.workshop.recipe.values import WITHOUT_MAPS
 
 SMALL = 0.01  # standard deviation of a first query: the maps begin nearly uniform
 TINY = 1e-6
@@ -145,7 +146,6 @@ HEADS: Mapping[str, Callable[[int, int, int], Average]] = {
     "dot": Dot,
     "self": SelfAttention,
 }
-WITHOUT_MAPS = ("average", "gem")
 
 
 def make_pooling(name: str, n_features: int, n_maps: int = 1, hidden: int = 128, join: bool = True) -> Pooling:

@@ -10,7 +10,7 @@ from fieldmark.errors import UsageError, short, unknown_name
 from fieldmark.field.runtime.engine import PRECISIONS
 from fieldmark.files import is_file
 from fieldmark.workshop.recipe.presets import DEFAULT, PRESETS, preset_for
-from fieldmark.workshop.recipe.values import ModelRecipe, Recipe
+from fieldmark.workshop.recipe.values import WITHOUT_MAPS, ModelRecipe, Recipe
 
 LARGEST_BITS = 128
 
@@ -207,20 +207,17 @@ def from_json(values: Mapping[str, Any]) -> Recipe:
     return check(recipe)
 
 
-UNATTENDING = ("average", "gem")
-
-
 def _check_head(recipe: Recipe) -> None:
     """UsageError for settings of attention where there is none."""
     model, plain = recipe.model, ModelRecipe()
-    if model.head in UNATTENDING:
+    if model.head in WITHOUT_MAPS:
         for name in ("maps", "hidden", "join"):
             if getattr(model, name) != getattr(plain, name):
                 raise UsageError(
                     f"model.{name} is for heads that attend (additive, gated, dot, self), not for model.head="
                     f"{model.head}; leave it out"
                 )
-    if recipe.regularise.apart and (model.head in UNATTENDING or model.maps < 2):
+    if recipe.regularise.apart and (model.head in WITHOUT_MAPS or model.maps < 2):
         raise UsageError(
             "regularise.apart keeps several maps apart; give a head that attends, and model.maps=2 or more"
         )

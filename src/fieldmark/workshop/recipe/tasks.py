@@ -1,6 +1,8 @@
 """What a recipe leaves open and the task decides."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from fieldmark.data import Index
 from fieldmark.errors import UsageError
@@ -44,9 +46,7 @@ def _check_of_one_class(recipe: Recipe, task: str) -> None:
     decide = recipe.decide
     wishes = {"decide.positive": decide.positive, "decide.sensitivity": decide.sensitivity}
     wishes |= {"decide.specificity": decide.specificity, "regularise.coarse": recipe.regularise.coarse}
-    for key, given in wishes.items():
-        if given:
-            raise UsageError(f"{key} is for one class a picture, not for --task {task}; leave it out")
+    _refuse(wishes, f"is for one class a picture, not for --task {task}")
 
 
 def _check_located(recipe: Recipe, task: str) -> None:
@@ -59,6 +59,11 @@ def _check_located(recipe: Recipe, task: str) -> None:
         "augment.cutmix": recipe.augment.cutmix,
         "augment.policy": recipe.augment.policy != "none",
     }
-    for key, given in refused.items():
+    _refuse(refused, f"is not for --task {task}, whose truth lies somewhere in the picture")
+
+
+def _refuse(settings: Mapping[str, Any], why: str) -> None:
+    """UsageError for the first of these settings that is given."""
+    for key, given in settings.items():
         if given:
-            raise UsageError(f"{key} is not for --task {task}, whose truth lies somewhere in the picture; leave it out")
+            raise UsageError(f"{key} {why}; leave it out")

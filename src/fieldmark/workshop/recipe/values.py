@@ -12,6 +12,7 @@ Schedule = Literal["cosine", "one-cycle", "linear", "constant"]
 Segmenter = Literal["unet", "fpn", "deeplabv3plus"]
 Detector = Literal["fcos", "ssdlite", "retinanet", "faster-rcnn"]
 Head = Literal["average", "gem", "additive", "gated", "dot", "self"]
+WITHOUT_MAPS = ("average", "gem")  # heads that attend to nothing
 Compute = Literal["auto", "f32", "bf16"]
 Loss = Literal["auto", "cross-entropy", "focal", "arcface", "bce", "asymmetric", "mse", "huber", "quality-focal"]
 Imbalance = Literal["auto", "none", "weights", "sampling", "adjust"]

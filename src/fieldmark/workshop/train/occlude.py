@@ -142,12 +142,12 @@ def fit(whole: Sequence[_Seen], falls: Floats, usable: NDArray[np.bool_]) -> Occ
         grams[fold] += rows.T @ rows
         sums[fold] += rows.T @ y
         squares[fold] += y @ y
-    looks = usable.sum()
-    missed = {s: _missed(s, grams, sums, squares, looks) for s in STRENGTHS}
+    looks, totals = usable.sum(), (grams.sum(0), sums.sum(0))
+    missed = {s: _missed(s, grams, sums, squares, totals, looks) for s in STRENGTHS}
     strength = min(missed, key=lambda s: missed[s])
     if not looks or missed[strength] > (1 - LEAST_FORESEEN) * looks * falls[usable].var(dtype=np.float64):
         return None
-    weights = _ridge(grams.sum(0), sums.sum(0), strength, looks)
+    weights = _ridge(*totals, strength, looks)
     kernel = np.einsum("fd,dab->fab", directions, weights[:-1].reshape(-1, AROUND, AROUND))
     return OcclusionMap(mean, kernel.astype(np.float32), weights[-1:].astype(np.float32))
 
@@ -177,11 +177,12 @@ def _missed(
     grams: NDArray[np.float64],
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
+    totals: tuple[NDArray[np.float64], NDArray[np.float64]],
     looks: float,
 ) -> float:
     """The squared error on each fold of what the others foresee, all together."""
-    missed, all_grams, all_sums, share = 0.0, grams.sum(0), sums.sum(0), (FOLDS - 1) / FOLDS
+    missed, share = 0.0, (FOLDS - 1) / FOLDS
     for fold in range(FOLDS):
-        weights = _ridge(all_grams - grams[fold], all_sums - sums[fold], strength, share * looks)
+        weights = _ridge(totals[0] - grams[fold], totals[1] - sums[fold], strength, share * looks)
         missed += float(squares[fold] - 2 * weights @ sums[fold] + weights @ grams[fold] @ weights)
     return missed
