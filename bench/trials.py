@@ -140,7 +140,7 @@ def look_alikes() -> None:
 
 def guided(teacher: Path, change: Callable[[Image.Image, float, float, Any], Image.Image]) -> None:
     """Every second view is of a picture changed at the peak (x, y, in shares) of an earlier recogniser's evidence."""
-    recogniser, own = load(teacher), augment.view
+    recogniser = load(teacher)
 
     @functools.cache
     def peak(data: bytes) -> tuple[float, float]:
@@ -148,10 +148,16 @@ def guided(teacher: Path, change: Callable[[Image.Image, float, float, Any], Ima
         row, column = np.unravel_index(evidence.argmax(), evidence.shape)
         return (column + 0.5) / evidence.shape[1], (row + 0.5) / evidence.shape[0]
 
+    _every_second(lambda data, rng: change(decode(data), *peak(data), rng))
+
+
+def _every_second(change: Callable[[bytes, Any], Image.Image]) -> None:
+    own = augment.view
+
     def view(data: bytes, digest: bytes, number: int, *words: Any) -> Any:
         if number % 2:
             rng = np.random.default_rng([number, int.from_bytes(digest[:8], "little")])
-            image, stream = change(decode(data), *peak(data), rng), io.BytesIO()
+            image, stream = change(data, rng), io.BytesIO()
             image.save(stream, "PNG", compress_level=0)
             data = stream.getvalue()
         return own(data, digest, number, *words)
@@ -171,6 +177,11 @@ def _dropped(image: Image.Image, x: float, y: float, rng: Any) -> Image.Image:
     image = image.copy()
     image.paste(GREY, (round((x - half) * w), round((y - half) * h), round((x + half) * w), round((y + half) * h)))
     return image
+
+
+def closer() -> None:
+    """Every second view is of a square anywhere: what guided crops are without a guide."""
+    _every_second(lambda data, rng: _cropped(decode(data), *rng.uniform(0, 1, 2), rng))
 
 
 def styles() -> None:
@@ -204,6 +215,7 @@ TRIALS: dict[str, Callable[..., None]] = {
     "distil": distil,
     "look-alikes": look_alikes,
     "styles": styles,
+    "guided-none": closer,
     "guided-crop": functools.partial(guided, change=_cropped),
     "guided-drop": functools.partial(guided, change=_dropped),
 }
