@@ -35,7 +35,7 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
             f"loss.imbalance is for one class a picture and for masks, not for --task {task}; leave it out"
         )
     if task == "regress":
-        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
+        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0, guided=0.0)
         if recipe.decide.glances != 1:
             raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
     return replace(recipe, task=task, augment=augment)
@@ -57,6 +57,7 @@ def _check_located(recipe: Recipe, task: str) -> None:
         "model.head": recipe.model.head != "average",
         "augment.mixup": recipe.augment.mixup,
         "augment.cutmix": recipe.augment.cutmix,
+        "augment.guided": recipe.augment.guided,
         "augment.policy": recipe.augment.policy != "none",
     }
     _refuse(refused, f"is not for --task {task}, whose truth lies somewhere in the picture")

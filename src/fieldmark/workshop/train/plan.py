@@ -66,6 +66,7 @@ class Plan:
     view_size: float = 1.0  # of augmented views at the beginning, as a share of the input's side
     maps_checked: int = 0  # pictures on which the report measures what the maps are worth
     occlusions: int = 0  # looks at covered pictures that the bundle learns from
+    guided: bool = False  # whether later views are cropped where the linear head looks
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -101,6 +102,8 @@ class Plan:
             raise ValueError("a number of steps or looks is impossible")
         if not isinstance(self.view_size, (int, float)) or not 0 < self.view_size <= 1:
             raise ValueError("its size of views is impossible")
+        if not isinstance(self.guided, bool):
+            raise ValueError("guided is neither true nor false")
         names = [s.name for s in self.stages]
         if not set(names) <= set(STAGES) or len(set(names)) < len(names) or not set(self.revisions) <= set(STAGES):
             raise ValueError("it has other stages than there are")

@@ -28,6 +28,7 @@ SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 OCCLUSION_SHARE, FEWEST_OCCLUSIONS = 0.08, 1_500  # of the budget; looks from which something can be learned
+GUIDE_SHARE = 0.08  # of the budget, at most, to find where the linear head looks
 OCCLUSION_COST = 1.3  # looks that one at a covered picture costs, with covering it and learning from it
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
@@ -99,6 +100,9 @@ class Planner:
         plan = Plan(job.budget_s, 0.0, 0.0, 0, self.identity, view_size=job.augment.size)
         self._finish(plan)
         plan.probe_s, per_view = self._probe_s()
+        looking_s = self.counts.train * self.costs.engine
+        plan.guided = self._guided(looking_s)
+        plan.probe_s += looking_s if plan.guided else 0.0
         spare = None
         if job.budget_s is not None:
             spare = job.budget_s * (1 - MARGIN) - job.elapsed() - plan.finish_s - plan.probe_s
@@ -151,6 +155,13 @@ class Planner:
         """Of the linear head, and of each view for it."""
         n = self.counts.train + self.counts.val
         return (HEAD_S + HEAD_S_A_PICTURE * n, n * self.costs.engine) if self.job.recipe.probe.on else (0.0, 0.0)
+
+    def _guided(self, looking_s: float) -> bool:
+        """Whether there is a linear head to ask where it looks, and the time for it."""
+        job = self.job
+        wanted = job.recipe.augment.guided > 0 and job.recipe.probe.on and self.tune.stages
+        there = isinstance(job.network, Network) and job.preprocess.fit != "pad"
+        return bool(wanted and there and (job.budget_s is None or looking_s <= GUIDE_SHARE * job.budget_s))
 
     def _finish(self, plan: Plan) -> None:
         """What is measured and learned after the last stage, and how long all of the end takes."""
