@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -495,7 +496,6 @@ def test_a_guided_training_repeats(data, tmp_path, monkeypatch):
 
 
 def test_there_is_no_looking_where_the_time_is_too_short_for_it(data, tmp_path):
-    """Within half a second a picture nothing else would be left."""
     job = SimpleNamespace(
         recipe=PRESETS["standard"](), network=object.__new__(Network), preprocess=Preprocess((32, 32)), budget_s=100.0
     )
@@ -506,3 +506,15 @@ def test_there_is_no_looking_where_the_time_is_too_short_for_it(data, tmp_path):
     assert Planner._guided(planner, 8.1)
     job.preprocess = Preprocess((32, 32), "pad")
     assert not Planner._guided(planner, 1.0)
+
+
+def test_two_glances_are_tried_where_scoring_them_leaves_the_budget_to_learn():
+    recipe = PRESETS["standard"]()
+    job = SimpleNamespace(recipe=recipe, budget_s=100.0)
+    planner = SimpleNamespace(job=job, costs=SimpleNamespace(engine=0.01))
+    assert Planner._glances(planner, 990) == 0
+    assert Planner._glances(planner, 1010) == 1
+    job.budget_s = None
+    assert Planner._glances(planner, 10**6) == 0
+    job.budget_s, job.recipe = 1.0, replace(recipe, decide=replace(recipe.decide, glances=2))
+    assert Planner._glances(planner, 10**6) == 2

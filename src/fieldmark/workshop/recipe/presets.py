@@ -25,8 +25,9 @@ def standard() -> Recipe:
     Grocery Store, 88 % in three minutes.
     """
     optim = replace(Recipe().optim, schedule="constant", ema=0.9999)
-    augment = replace(Recipe().augment, guided=0.5)
-    return replace(quick(), name="standard", tune=TuneRecipe(stages=("tail",)), optim=optim, augment=augment)
+    augment, decide = replace(Recipe().augment, guided=0.5), replace(Recipe().decide, glances=0)
+    tune = TuneRecipe(stages=("tail",))
+    return replace(quick(), name="standard", tune=tune, optim=optim, augment=augment, decide=decide)
 
 
 def thorough() -> Recipe:
@@ -118,6 +119,7 @@ def _located(recipe: Recipe) -> Recipe:
         optim=replace(recipe.optim, schedule=Recipe().optim.schedule, ema=Recipe().optim.ema),
         tune=replace(recipe.tune, stages=recipe.tune.stages or ("tail",)),
         augment=replace(recipe.augment, mixup=0.0, cutmix=0.0, guided=0.0),
+        decide=replace(recipe.decide, glances=1),
     )
 
 

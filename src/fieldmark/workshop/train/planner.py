@@ -24,6 +24,8 @@ WARM_PICTURES, SPEED_PICTURES = 16, 48
 HEAD_S, HEAD_S_A_PICTURE = 3.0, 2e-4
 FINISH_S = 9.0
 LOCATED_FINISH = 2.0  # times as long where boxes or masks are compared with the truth (docs/experiments.md)
+GLANCE_SHARE = 0.1  # of the budget, at most, to score two glances where nobody asked for them
+TRIED = 3  # looks at a validation picture that tell whether two glances pay
 SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
@@ -167,13 +169,20 @@ class Planner:
         """What is measured and learned after the last stage, and how long all of the end takes."""
         plan.maps_checked, plan.occlusions = self._maps_checked(), self._occlusions()
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
-        glances = self.job.recipe.decide.glances
-        scored *= glances or 2
-        scored += 0 if glances == 1 else 3 * self.counts.val
+        plan.glances = self._glances(scored + TRIED * self.counts.val)
+        scored *= plan.glances or 2
+        scored += 0 if plan.glances == 1 else TRIED * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        looks = (glances or 2) * FRAMES * plan.maps_checked + OCCLUSION_COST * plan.occlusions
+        looks = (plan.glances or 2) * FRAMES * plan.maps_checked + OCCLUSION_COST * plan.occlusions
         seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
         plan.finish_s = seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
+
+    def _glances(self, more: float) -> int:
+        """The recipe's number of glances at each picture; one instead of what validation would say where the looks that
+        two need `more` take too much of the budget."""
+        wanted, budget_s = self.job.recipe.decide.glances, self.job.budget_s
+        affordable = budget_s is None or more * self.costs.engine <= GLANCE_SHARE * budget_s
+        return wanted if wanted or affordable else 1
 
     def _maps_checked(self) -> int:
         """On how many pictures the report measures what the maps are worth; a number has no probability to watch."""

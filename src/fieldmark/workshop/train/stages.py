@@ -37,7 +37,7 @@ class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
     ONNX, where later stages changed it; `settled` and `settled_before`, what held-out pictures decided;
     `maps_checked`, on how many pictures the report checks the maps; `occlusions`, from how many looks at covered
-    pictures the bundle learns where its answers come from."""
+    pictures the bundle learns where its answers come from; `glances`, how many each picture gets, 0 = by validation."""
 
     samples: tuple[Sample, ...]
     digests: tuple[Digest, ...]
@@ -48,6 +48,7 @@ class Learned:
     views: int
     maps_checked: int
     occlusions: int
+    glances: int
     before: bytes | None
     settled_before: dict[str, Any]
     fits: tuple[tuple[StagePlan, Progress], ...]
@@ -104,6 +105,7 @@ class Stages:
             self.fitted.views if self.fitted else MOST_VIEWS,
             self.planner.plan.maps_checked,
             self.planner.plan.occlusions,
+            self.planner.plan.glances,
             before if kept and self.fitted else None,
             settled_before,
             fits,
