@@ -89,3 +89,18 @@ def test_without_a_wish_or_a_picture_to_tell_there_is_no_operating_point():
     assert "positive_at" not in Classify(("a", "b"), Recipe()).settle(logits, targets)["thresholds"]
     wish = load_recipe(None, ["decide.positive=a", "decide.sensitivity=0.9"])
     assert "positive_at" not in Classify(("a", "b"), wish).settle(logits, targets)["thresholds"]
+
+
+def test_logits_gain_where_the_same_pictures_surely_cost_less():
+    """A little on every picture is sure, where the unpaired error would hide it; as much and as little is not."""
+    rng = np.random.default_rng(0)
+    learner, targets = Classify.of(index(train="a b c"), Recipe()), rng.integers(3, size=200)
+    old = 2 * np.eye(3)[targets] + rng.normal(0, 2, (200, 3))
+    little = old + 0.1 * np.eye(3)[targets]
+    score, better = (learner.score(logits, targets) for logits in (old, little))
+    assert 0 < better["score"] - score["score"] < score["error"]
+    assert learner.gains(little, old, targets)
+    assert not learner.gains(old, little, targets)
+    assert not learner.gains(old, old, targets)
+    assert sum(learner.gains(old + rng.normal(0, 0.3, old.shape), old, targets) for _ in range(20)) < 8
+    assert -learner.costs(old, targets).mean() == pytest.approx(score["score"])

@@ -9,7 +9,7 @@ from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
-from fieldmark.workshop.train.augment import random_crop, view, view_side
+from fieldmark.workshop.train.augment import CLOSE, close_crop, random_crop, view, view_side
 from tests.making import encoded, smooth
 
 PREPROCESS = Preprocess((32, 24))
@@ -84,3 +84,51 @@ def test_the_smallest_pictures_have_views(size_wh):
 )
 def test_views_are_smaller_than_the_input_by_the_recipe(side, first, last, done, expected):
     assert view_side(side, AugmentRecipe(size=first, size_end=last), done) == expected
+
+
+def _marked(size_wh, x, y):
+    """A black picture with a white mark of 10 x 10 pixels around x, y."""
+    picture = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    picture[y - 5 : y + 5, x - 5 : x + 5] = 255
+    return encoded(picture)
+
+
+def _brightness(data, around, preprocess=PREPROCESS, **changes):
+    recipe = AugmentRecipe(crop=0.35, flip=False, **changes)
+    return np.mean([view(data, DIGEST, n, 0, preprocess, recipe, around) for n in range(1, 120)])
+
+
+def test_views_around_a_place_show_it_closely():
+    data = _marked((100, 80), 85, 15)
+    anywhere, guided = _brightness(data, None), _brightness(data, (0.85, 0.19), guided=1.0)
+    assert guided > 2 * anywhere
+    assert anywhere < _brightness(data, (0.85, 0.19), guided=0.5) < guided
+    assert _brightness(data, (0.1, 0.9), guided=1.0) < anywhere / 2
+    plain = pictures.load(data, PREPROCESS)
+    np.testing.assert_array_equal(view(data, DIGEST, 0, 0, PREPROCESS, AugmentRecipe(guided=1.0), (0.85, 0.19)), plain)
+
+
+def test_a_place_is_one_of_what_is_seen_at_prediction():
+    data = _marked((300, 100), 120, 50)  # at 0.2 of the square in the middle, at 0.4 of the picture
+    cropped = Preprocess((32, 32), "crop")
+    assert _brightness(data, (0.2, 0.5), cropped, guided=1.0) > 1.2 * _brightness(data, (0.9, 0.5), cropped, guided=1.0)
+    padded = Preprocess((32, 32), "pad")
+    assert _brightness(data, (0.2, 0.5), padded, guided=1.0) == _brightness(data, None, padded)
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(0.01, 1),
+    st.integers(0, 2**32),
+)
+def test_a_close_crop_is_inside_the_picture_and_smaller_than_it(width, height, x, y, least, seed):
+    rng = np.random.default_rng(seed)
+    left, top, right, bottom = close_crop((width, height), (x * width, y * height), rng, least)
+    assert -1e-6 <= left < right <= width * (1 + 1e-6)
+    assert -1e-6 <= top < bottom <= height * (1 + 1e-6)
+    assert right - left <= CLOSE[1] * width * (1 + 1e-6)
+    assert bottom - top <= CLOSE[1] * height * (1 + 1e-6)
+    assert abs((left + right) / 2 - x * width) <= width * 0.8

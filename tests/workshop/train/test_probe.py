@@ -97,6 +97,16 @@ def test_only_augmented_views_depend_on_seed_and_augmentation():
     assert len(keys) == 6
 
 
+def test_views_around_places_have_a_cache_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path))
+    recipe = Recipe(augment=AugmentRecipe(guided=0.5))
+    guides = [{}, {b"a": (0.5, 0.5)}, {b"a": (0.5, 0.25)}, {b"b": (0.5, 0.5)}]
+    assert len({probe.view_cache("k", recipe, 1, "blocks", guide).folder for guide in guides}) == 4
+    again = probe.view_cache("k", recipe, 1, "blocks", dict(guides[1]))
+    assert again.folder == probe.view_cache("k", recipe, 1, "blocks", guides[1]).folder
+    assert probe.view_cache("k", recipe, 1).folder == probe.view_cache("k", Recipe(), 1).folder
+
+
 def test_a_second_training_runs_the_network_on_no_training_picture(tmp_path_factory, tmp_path, monkeypatch):
     data, _ = trained(tmp_path_factory.getbasetemp())
     monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))

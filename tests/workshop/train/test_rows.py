@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fieldmark import pictures
 from fieldmark.types import Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
+from fieldmark.workshop.train.augment import view
 from fieldmark.workshop.train.rows import FreshRows, KeptRows, Order, Pictures
 from tests.making import write_picture
 
@@ -77,6 +78,15 @@ def source_of(tmp_path, count=6):
     paths = [write_picture(tmp_path / f"{i}.png", i) for i in range(count)]
     keys = [bytes([i]) * 16 for i in range(count)]
     return paths, Pictures(paths, keys, 0, PREPROCESS, growing, AugmentRecipe())
+
+
+def test_fresh_pictures_are_cropped_around_their_places(tmp_path):
+    paths = [write_picture(tmp_path / f"{i}.png", i) for i in range(2)]
+    keys, recipe = [bytes([i]) * 16 for i in range(2)], AugmentRecipe(guided=1.0)
+    source = Pictures(paths, keys, 0, PREPROCESS, growing, recipe, {keys[1]: (0.9, 0.1)})
+    frames = source.batch(3, np.arange(2), 0.0).rows.numpy()
+    for frame, path, key, place in zip(frames, paths, keys, (None, (0.9, 0.1)), strict=True):
+        np.testing.assert_array_equal(frame, view(path.read_bytes(), key, 4, 0, growing(0.0), recipe, place))
 
 
 def test_pictures_come_fresh_each_batch_and_plain_for_validation(tmp_path):

@@ -131,11 +131,15 @@ def test_the_bundle_scores_what_training_said(run):
 @pytest.mark.parametrize(("asked", "better", "count"), [(0, True, 2), (0, False, 1), (2, False, 2)])
 def test_glances_are_chosen_on_validation_or_as_asked_and_remembered(run, tmp_path, monkeypatch, asked, better, count):
     data, _ = run
-    monkeypatch.setattr(Classify, "better", lambda self, new, old, n: better)
+    monkeypatch.setattr(Classify, "gains", lambda self, new, old, targets: better)
     result = tiny_train(data, tmp_path / "run", f"decide.glances={asked}")
     chosen = bundles.load(result.run).facts["glances"]
     assert chosen["count"] == count
-    assert set(chosen["val_accuracy"]) == {"one", "two"}
+    assert set(chosen["val_accuracy"]) == set(chosen["val_nll"]) == {"one", "two"}
+    said = [e["sentence"] for e in events(result.run) if "decide.glances" in e.get("sentence", "")]
+    assert [text.split(" at ")[0] for text in said] == (
+        [{1: "one glance", 2: "two glances"}[count]] if not asked else []
+    )
     recogniser = load(result.run)
     assert recogniser.glances.count == chosen["count"]
     if chosen["count"] == 2:

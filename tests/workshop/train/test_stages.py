@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +14,13 @@ from fieldmark import bundle as bundles
 from fieldmark.errors import UsageError
 from fieldmark.field.explain import explain_picture
 from fieldmark.field.runtime import load
+from fieldmark.types import Preprocess
+from fieldmark.workshop.models import Network
+from fieldmark.workshop.recipe import PRESETS
+from fieldmark.workshop.train import augment, train
 from fieldmark.workshop.train import stages as room
-from fieldmark.workshop.train import train
 from fieldmark.workshop.train.plan import Plan
+from fieldmark.workshop.train.planner import Planner
 from tests.training import BACKBONE, bundle_bytes, coloured, events, tiny_train
 
 TAIL = ("tune.epochs=3", "tune.batch=4", "augment.mixup=0.5", "optim.rate=0.003")
@@ -456,3 +462,59 @@ def test_views_of_other_sizes_are_learned_from(data, tmp_path, more):
     (stage,) = bundles.load(found.bundle).facts["learning"]
     assert stage["steps"] > 0
     assert load(found.bundle).preprocess.size_wh == (48, 48)
+
+
+CLOSE = ("picture.size=96", "tune.views=4", "tune.epochs=2", "tune.batch=8")
+
+
+def test_later_views_are_cropped_where_the_linear_head_looks(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))
+    places, view = {}, augment.view
+
+    def watched(data, digest, number, seed, preprocess, recipe, around=None):
+        places.setdefault(number, set()).add(around)
+        return view(data, digest, number, seed, preprocess, recipe, around)
+
+    monkeypatch.setattr(augment, "view", watched)
+    run = tiny_train(data, tmp_path / "run", *CLOSE, recipe="standard").run
+    assert Plan.load(run / "plan.json").guided
+    assert places[1] == {None}  # of the linear stage, which has no places yet
+    later = places[2] | places[3]
+    assert len(later) > 3
+    assert all(0 < x < 1 and 0 < y < 1 for x, y in later)
+    places.clear()
+    run = tiny_train(data, tmp_path / "unguided", *CLOSE, "augment.guided=0", recipe="standard").run
+    assert not Plan.load(run / "plan.json").guided
+    assert set.union(*places.values()) == {None}
+
+
+def test_a_guided_training_repeats(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: True)
+    first, again = (tiny_train(data, tmp_path / name, *CLOSE, recipe="standard") for name in ("a", "b"))
+    assert bundle_bytes(first.bundle)["model.safetensors"] == bundle_bytes(again.bundle)["model.safetensors"]
+
+
+def test_there_is_no_looking_where_the_time_is_too_short_for_it(data, tmp_path):
+    job = SimpleNamespace(
+        recipe=PRESETS["standard"](), network=object.__new__(Network), preprocess=Preprocess((32, 32)), budget_s=100.0
+    )
+    planner = SimpleNamespace(job=job, tune=job.recipe.tune)
+    assert Planner._guided(planner, 7.9)
+    assert not Planner._guided(planner, 8.1)
+    job.budget_s = None
+    assert Planner._guided(planner, 8.1)
+    job.preprocess = Preprocess((32, 32), "pad")
+    assert not Planner._guided(planner, 1.0)
+
+
+def test_two_glances_are_tried_where_scoring_them_leaves_the_budget_to_learn():
+    recipe = PRESETS["standard"]()
+    job = SimpleNamespace(recipe=recipe, budget_s=100.0)
+    planner = SimpleNamespace(job=job, costs=SimpleNamespace(engine=0.01))
+    assert Planner._glances(planner, 990) == 0
+    assert Planner._glances(planner, 1010) == 1
+    job.budget_s = None
+    assert Planner._glances(planner, 10**6) == 0
+    job.budget_s, job.recipe = 1.0, replace(recipe, decide=replace(recipe.decide, glances=2))
+    assert Planner._glances(planner, 10**6) == 2

@@ -118,6 +118,16 @@ class OnLogits:
     def score(self, kept: Kept, targets: Targets) -> dict[str, float]:
         raise NotImplementedError
 
+    def costs(self, logits: NDArray[np.floating], targets: Targets) -> NDArray[np.float64]:
+        """What each picture [N] costs by its logits, to lower; the score is its negative mean."""
+        raise NotImplementedError
+
+    def gains(self, new: NDArray[np.floating], old: NDArray[np.floating], targets: Targets) -> bool:
+        """Whether `new` logits [N, L] cost the same pictures less than `old` ones, by more than the standard error of
+        the difference."""
+        saved = self.costs(old, targets) - self.costs(new, targets)
+        return bool(saved.mean() > saved.std() / np.sqrt(len(saved)))
+
     def sums(self, n_features: int) -> Sums:
         """Empty statistics of a linear head."""
         raise NotImplementedError

@@ -144,17 +144,20 @@ class Classify(OnLogits):
 
     def score(self, logits: NDArray[np.floating], targets: NDArray[np.int64]) -> dict[str, float]:
         """The negative log-likelihood (nats) as the score to raise, with accuracy."""
-        temperature = fit_temperature(logits, targets)
-        p = softmax(logits / temperature)
-        each = -np.log(np.maximum(p[np.arange(len(targets)), targets], 1e-12))
+        each = self.costs(logits, targets)
         nll = float(each.mean())
         return {
             "score": -nll,
             "error": float(each.std() / np.sqrt(len(each))),
             "nll": nll,
             "accuracy": float((logits.argmax(1) == targets).mean()),
-            "temperature": temperature,
+            "temperature": fit_temperature(logits, targets),
         }
+
+    def costs(self, logits: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The negative log-likelihood at the best temperature (nats)."""
+        p = softmax(logits / fit_temperature(logits, targets))
+        return np.asarray(-np.log(np.maximum(p[np.arange(len(targets)), targets], 1e-12)))
 
     def better(self, new: Mapping[str, float], old: Mapping[str, float], n: int) -> bool:
         """More of them right, by half a standard error (with one more right and one more wrong), or as many within that

@@ -66,10 +66,9 @@ class MultiLabel(OnLogits):
 
     def score(self, logits: NDArray[np.floating], targets: NDArray[np.bool_]) -> dict[str, float]:
         """The negative log-likelihood of a label (nats) as the score to raise, with mean average precision."""
-        p = sigmoid(logits / fit_label_temperature(logits, targets))
-        each = -np.log(np.maximum(np.where(targets, p, 1 - p), 1e-12)).mean(1)
+        each = self.costs(logits, targets)
         nll = float(each.mean())
-        precisions = average_precisions(p, targets)
+        precisions = average_precisions(np.asarray(logits, np.float64), targets)
         known = precisions[np.isfinite(precisions)]
         return {
             "score": -nll,
@@ -77,6 +76,11 @@ class MultiLabel(OnLogits):
             "nll": nll,
             "map": float(known.mean()) if known.size else 0.0,
         }
+
+    def costs(self, logits: NDArray[np.floating], targets: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The negative log-likelihood of a label at the best temperature (nats), on average over labels."""
+        p = sigmoid(logits / fit_label_temperature(logits, targets))
+        return np.asarray(-np.log(np.maximum(np.where(targets, p, 1 - p), 1e-12)).mean(1))
 
     def better(self, new: Mapping[str, float], old: Mapping[str, float], n: int) -> bool:
         """A score higher by half its standard error."""

@@ -59,10 +59,14 @@ class Regress(OnLogits):
 
     def score(self, logits: NDArray[np.floating], targets: NDArray[np.float64]) -> dict[str, float]:
         """The negative mean absolute error as the score to raise."""
-        each = np.abs(self._errors(logits, targets))
+        each = self.costs(logits, targets)
         mae, spread = float(each.mean()), float(((targets - targets.mean()) ** 2).sum())
         found = {"score": -mae, "error": float(each.std() / np.sqrt(len(each))), "mae": mae}
         return found | ({"r2": 1 - float((each**2).sum()) / spread} if spread > 0 else {})
+
+    def costs(self, logits: NDArray[np.floating], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The absolute error."""
+        return np.abs(self._errors(logits, targets))
 
     def _errors(self, logits: NDArray[np.floating], targets: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.mean + self.scale * np.asarray(logits, np.float64)[:, 0] - targets

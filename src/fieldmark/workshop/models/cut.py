@@ -169,3 +169,14 @@ class Whole(nn.Module):
     def forward(self, pictures: Tensor) -> Sequence[Tensor]:
         rows = self.prefix(pictures)
         return (*self.tail(rows), rows)
+
+
+class Named(nn.Module):
+    """A part with one output as one with named outputs."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor]:
+        return (self.part(pictures),)

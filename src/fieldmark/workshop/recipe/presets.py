@@ -25,7 +25,9 @@ def standard() -> Recipe:
     Grocery Store, 88 % in three minutes.
     """
     optim = replace(Recipe().optim, schedule="constant", ema=0.9999)
-    return replace(quick(), name="standard", tune=TuneRecipe(stages=("tail",)), optim=optim)
+    augment, decide = replace(Recipe().augment, guided=0.5), replace(Recipe().decide, glances=0)
+    tune = TuneRecipe(stages=("tail",))
+    return replace(quick(), name="standard", tune=tune, optim=optim, augment=augment, decide=decide)
 
 
 def thorough() -> Recipe:
@@ -116,7 +118,8 @@ def _located(recipe: Recipe) -> Recipe:
         probe=replace(recipe.probe, on=False),
         optim=replace(recipe.optim, schedule=Recipe().optim.schedule, ema=Recipe().optim.ema),
         tune=replace(recipe.tune, stages=recipe.tune.stages or ("tail",)),
-        augment=replace(recipe.augment, mixup=0.0, cutmix=0.0),
+        augment=replace(recipe.augment, mixup=0.0, cutmix=0.0, guided=0.0),
+        decide=replace(recipe.decide, glances=1),
     )
 
 

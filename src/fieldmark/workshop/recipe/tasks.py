@@ -23,7 +23,7 @@ def task_of(index: Index) -> str:
 def for_task(recipe: Recipe, task: str) -> Recipe:
     """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
     the very question are neither cropped nor smaller than at prediction."""
-    augment = recipe.augment
+    augment, decide = recipe.augment, recipe.decide
     if recipe.picture.tile and task != "segment":
         raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
     if task != "classify":
@@ -35,10 +35,11 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
             f"loss.imbalance is for one class a picture and for masks, not for --task {task}; leave it out"
         )
     if task == "regress":
-        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
-        if recipe.decide.glances != 1:
+        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0, guided=0.0)
+        if decide.glances == 2:
             raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
-    return replace(recipe, task=task, augment=augment)
+        decide = replace(decide, glances=1)
+    return replace(recipe, task=task, augment=augment, decide=decide)
 
 
 def _check_of_one_class(recipe: Recipe, task: str) -> None:
@@ -57,6 +58,7 @@ def _check_located(recipe: Recipe, task: str) -> None:
         "model.head": recipe.model.head != "average",
         "augment.mixup": recipe.augment.mixup,
         "augment.cutmix": recipe.augment.cutmix,
+        "augment.guided": recipe.augment.guided,
         "augment.policy": recipe.augment.policy != "none",
     }
     _refuse(refused, f"is not for --task {task}, whose truth lies somewhere in the picture")

@@ -161,7 +161,8 @@ class AugmentRecipe:
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended (-1 = by the input's
-    size: always, and never up to 64 px).
+    size: always, and never up to 64 px). `guided`: so many of the later stages' views of classes and labels are crops
+    around the place by which the linear head decided, where the budget has time to find it.
     """
 
     size: float = 0.0
@@ -178,6 +179,7 @@ class AugmentRecipe:
     mixup: float = 1.0
     mixup_alpha: float = 0.2
     cutmix: float = 0.0
+    guided: float = 0.0
 
 
 @dataclass(frozen=True)

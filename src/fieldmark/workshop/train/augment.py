@@ -15,10 +15,12 @@ from fieldmark.geometry import Box, Geometry
 from fieldmark.types import Picture, Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
 
+Place = tuple[float, float]  # x, y, in shares of what is seen at prediction
 PLAIN = 0
 LEAST_SCALED = 128  # smaller inputs have views of their own size
 SIDE_STEP = 32
 ASPECT = (3 / 4, 4 / 3)
+CLOSE = (0.4, 0.8)  # of the picture's sides: what a view around a place is a crop of (docs/experiments.md)
 LARGEST_WINDOW = 1.5  # area, of the padded picture: things look smaller there than at prediction as well as larger
 ERASED_AREA = (0.02, 0.2)
 NOISE = 12.0  # largest standard deviation, of 255
@@ -26,16 +28,26 @@ BLUR = (0.3, 1.5)  # radius, pixels
 RAND_OPS, RAND_STRENGTH = 2, 0.3
 
 
-def view(data: bytes, digest: bytes, number: int, seed: int, preprocess: Preprocess, recipe: AugmentRecipe) -> Picture:
+def view(
+    data: bytes,
+    digest: bytes,
+    number: int,
+    seed: int,
+    preprocess: Preprocess,
+    recipe: AugmentRecipe,
+    around: Place | None = None,
+) -> Picture:
     """View `number` of a picture's bytes as uint8 [H, W, 3]; view 0 is the picture as it is at prediction.
 
-    Others are a random resized crop (Szegedy et al. 2015) and what the recipe asks for.
+    Others are a random resized crop (Szegedy et al. 2015) and what the recipe asks for; `recipe.guided` of those of a
+    picture with a place `around` show its surroundings (attention cropping, Hu et al. 2019), unless it is padded or
+    seen in parts.
     """
     if number == PLAIN:
         return pictures.load(data, preprocess)
     rng = _generator(digest, number, seed)
     image = pictures.decode(data, None if preprocess.tile else preprocess.size_wh)
-    box, mirrored, upside_down, degrees = _draw(image.size, rng, preprocess, recipe)
+    box, mirrored, upside_down, degrees = _draw(image.size, rng, preprocess, recipe, around)
     beyond = preprocess.fit == "pad" or preprocess.tiles(image.size)
     picture = (pictures.resize_window if beyond else pictures.resize)(image, preprocess, box)
     if mirrored:
@@ -76,11 +88,21 @@ def _generator(digest: bytes, number: int, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, number, int.from_bytes(digest[:8], "little")])
 
 
-def _draw(size_wh: tuple[int, int], rng: np.random.Generator, preprocess: Preprocess, recipe: AugmentRecipe) -> _Drawn:
+def _draw(
+    size_wh: tuple[int, int],
+    rng: np.random.Generator,
+    preprocess: Preprocess,
+    recipe: AugmentRecipe,
+    around: Place | None = None,
+) -> _Drawn:
     if preprocess.tiles(size_wh):
         box = random_tile(size_wh, preprocess.tile, rng, recipe.crop)
     elif preprocess.fit == "pad":
         box = random_window(size_wh, preprocess, rng, recipe.crop)
+    elif around is not None and rng.random() < recipe.guided:
+        left, top, right, bottom = geometry.seen_box(size_wh, preprocess)
+        centre = left + around[0] * (right - left), top + around[1] * (bottom - top)
+        box = close_crop(size_wh, centre, rng, recipe.crop)
     else:
         box = random_crop(size_wh, rng, recipe.crop)
     mirrored = recipe.flip and rng.random() < 0.5
@@ -97,7 +119,7 @@ def view_side(side: int, recipe: AugmentRecipe, done: float) -> int:
 
 
 def random_crop(
-    size_wh: tuple[int, int], rng: np.random.Generator, least_area: float
+    size_wh: tuple[float, float], rng: np.random.Generator, least_area: float
 ) -> tuple[float, float, float, float]:
     """A box (xyxy, pixels) of random area, aspect ratio and place inside a picture of this size."""
     width, height = size_wh
@@ -106,6 +128,18 @@ def random_crop(
     w, h = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)
     left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
     return float(left), float(top), float(left + w), float(top + h)
+
+
+def close_crop(
+    size_wh: tuple[int, int], centre: tuple[float, float], rng: np.random.Generator, least_area: float
+) -> Box:
+    """A random crop (xyxy, pixels) of a part of the picture, `CLOSE` of its sides, with `centre` (x, y, pixels) in its
+    middle or, near an edge, in it."""
+    share = float(rng.uniform(*CLOSE))
+    part = share * size_wh[0], share * size_wh[1]
+    x, y = (min(max(c - p / 2, 0.0), s - p) for c, p, s in zip(centre, part, size_wh, strict=True))
+    left, top, right, bottom = random_crop(part, rng, least_area)
+    return x + left, y + top, x + right, y + bottom
 
 
 def random_tile(size_wh: tuple[int, int], tile: int, rng: np.random.Generator, least_area: float) -> Box:

@@ -21,6 +21,7 @@ from fieldmark.pictures import read_bytes
 from fieldmark.types import Sample
 from fieldmark.workshop.export import Parity, check_parity, with_notes
 from fieldmark.workshop.export.pack import Calibration, versions, weights_bytes
+from fieldmark.workshop.learn import OnLogits
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.job import Job
 from fieldmark.workshop.train.occlude import learn_occlusion
@@ -62,7 +63,7 @@ def write_bundle(job: Job, partial: Path, learned: Learned) -> Finished:
         }
         bundles.save(partial, facts, files)
     recogniser = load(partial)
-    facts["glances"] = _glances(job, recogniser, [s for s in samples if s.split == "val"])
+    facts["glances"] = _glances(job, recogniser, [s for s in samples if s.split == "val"], learned.glances)
     if learned.occlusions:
         with job.journal.step("what covering takes") as tick:
             engine, looks = compile_engine(onnx, job.recipe.bundle.precision), learned.occlusions
@@ -114,14 +115,14 @@ def _score(job: Job, recogniser: Recogniser, samples: tuple[Sample, ...], name: 
             return []
 
 
-def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[str, Any] | None:
-    """How many glances the recipe asks for or validation speaks for, with what it settles for their joined logits; None
+def _glances(job: Job, recogniser: Recogniser, samples: list[Sample], wanted: int) -> dict[str, Any] | None:
+    """How many glances are wanted or, of 0, validation speaks for, with what it settles for their joined logits; None
     for one, without a question."""
-    wanted = job.recipe.decide.glances
     if wanted == 1:
         return None
     learner, headline = job.learner, recogniser.task.headline
-    scores, settled = {}, {}
+    assert isinstance(learner, OnLogits)
+    logits = {}
     for count in (1, 2):
         looking = recogniser if count == recogniser.glances.count else Recogniser(recogniser.bundle, glances=count)
         with job.journal.step(f"{count} of 2 glances on val") as tick:
@@ -132,11 +133,16 @@ def _glances(job: Job, recogniser: Recogniser, samples: list[Sample]) -> dict[st
         usable = [(s, f.outputs["logits"]) for s, f in zip(samples, seen, strict=True) if f.error is None]
         if not usable:
             return {"count": wanted or 1}
-        logits, targets = np.stack([row for _, row in usable]), learner.targets([s for s, _ in usable])
-        scores[count], settled = learner.score(logits, targets), learner.settle(logits, targets)
-    chosen = wanted or (2 if learner.better(scores[2], scores[1], len(samples)) else 1)
-    val = {"one": scores[1][headline], "two": scores[2][headline]}
-    return {"count": chosen, "settled": settled, f"val_{headline}": val}
+        logits[count], targets = np.stack([row for _, row in usable]), learner.targets([s for s, _ in usable])
+    chosen = wanted or (2 if learner.gains(logits[2], logits[1], targets) else 1)
+    scores = {word: learner.score(logits[n], targets) for n, word in enumerate(("one", "two"), start=1)}
+    if not wanted:
+        said = (
+            f"{headline} on validation {scores['one'][headline]:.3f} with one, {scores['two'][headline]:.3f} with two"
+        )
+        job.journal.say(f"{'two glances' if chosen == 2 else 'one glance'} at each picture: {said} (decide.glances)")
+    val = {f"val_{key}": {word: s[key] for word, s in scores.items()} for key in (headline, "nll")}
+    return {"count": chosen, "settled": learner.settle(logits[2], targets), **val}
 
 
 def _compare(

@@ -66,6 +66,8 @@ class Plan:
     view_size: float = 1.0  # of augmented views at the beginning, as a share of the input's side
     maps_checked: int = 0  # pictures on which the report measures what the maps are worth
     occlusions: int = 0  # looks at covered pictures that the bundle learns from
+    glances: int = 1  # at each picture; 0: as many as validation speaks for
+    guided: bool = False  # whether later views are cropped where the linear head looks
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -97,10 +99,14 @@ class Plan:
         if not all(isinstance(n, int) and 0 <= n <= MOST_PLANNED_VIEWS for n in views):
             raise ValueError("a number of views is impossible")
         steps += [*(s.steps for s in self.stages), self.maps_checked, self.occlusions]
+        if self.glances not in (0, 1, 2):
+            raise ValueError("its number of glances is impossible")
         if not all(isinstance(n, int) and 0 <= n <= MOST_STEPS for n in steps):
             raise ValueError("a number of steps or looks is impossible")
         if not isinstance(self.view_size, (int, float)) or not 0 < self.view_size <= 1:
             raise ValueError("its size of views is impossible")
+        if not isinstance(self.guided, bool):
+            raise ValueError("guided is neither true nor false")
         names = [s.name for s in self.stages]
         if not set(names) <= set(STAGES) or len(set(names)) < len(names) or not set(self.revisions) <= set(STAGES):
             raise ValueError("it has other stages than there are")

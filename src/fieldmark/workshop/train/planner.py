@@ -24,10 +24,13 @@ WARM_PICTURES, SPEED_PICTURES = 16, 48
 HEAD_S, HEAD_S_A_PICTURE = 3.0, 2e-4
 FINISH_S = 9.0
 LOCATED_FINISH = 2.0  # times as long where boxes or masks are compared with the truth (docs/experiments.md)
+GLANCE_SHARE = 0.1  # of the budget, at most, to score two glances where nobody asked for them
+TRIED = 3  # looks at a validation picture that tell whether two glances pay
 SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 OCCLUSION_SHARE, FEWEST_OCCLUSIONS = 0.08, 1_500  # of the budget; looks from which something can be learned
+GUIDE_SHARE = 0.08  # of the budget, at most, to find where the linear head looks
 OCCLUSION_COST = 1.3  # looks that one at a covered picture costs, with covering it and learning from it
 TOLD = 0.2  # a change of epochs by this share is told
 SLACK = 1.1  # on the least budget that is named
@@ -99,6 +102,9 @@ class Planner:
         plan = Plan(job.budget_s, 0.0, 0.0, 0, self.identity, view_size=job.augment.size)
         self._finish(plan)
         plan.probe_s, per_view = self._probe_s()
+        looking_s = self.counts.train * self.costs.engine
+        plan.guided = self._guided(looking_s)
+        plan.probe_s += looking_s if plan.guided else 0.0
         spare = None
         if job.budget_s is not None:
             spare = job.budget_s * (1 - MARGIN) - job.elapsed() - plan.finish_s - plan.probe_s
@@ -152,17 +158,31 @@ class Planner:
         n = self.counts.train + self.counts.val
         return (HEAD_S + HEAD_S_A_PICTURE * n, n * self.costs.engine) if self.job.recipe.probe.on else (0.0, 0.0)
 
+    def _guided(self, looking_s: float) -> bool:
+        """Whether there is a linear head to ask where it looks, and the time for it."""
+        job = self.job
+        wanted = job.recipe.augment.guided > 0 and job.recipe.probe.on and self.tune.stages
+        there = isinstance(job.network, Network) and job.preprocess.fit != "pad"
+        return bool(wanted and there and (job.budget_s is None or looking_s <= GUIDE_SHARE * job.budget_s))
+
     def _finish(self, plan: Plan) -> None:
         """What is measured and learned after the last stage, and how long all of the end takes."""
         plan.maps_checked, plan.occlusions = self._maps_checked(), self._occlusions()
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
-        glances = self.job.recipe.decide.glances
-        scored *= glances or 2
-        scored += 0 if glances == 1 else 3 * self.counts.val
+        plan.glances = self._glances(scored + TRIED * self.counts.val)
+        scored *= plan.glances or 2
+        scored += 0 if plan.glances == 1 else TRIED * self.counts.val
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
-        looks = (glances or 2) * FRAMES * plan.maps_checked + OCCLUSION_COST * plan.occlusions
+        looks = (plan.glances or 2) * FRAMES * plan.maps_checked + OCCLUSION_COST * plan.occlusions
         seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
         plan.finish_s = seconds * (LOCATED_FINISH if self.job.recipe.task in LOCATED else 1.0)
+
+    def _glances(self, more: float) -> int:
+        """The recipe's number of glances at each picture; one instead of what validation would say where the looks that
+        two need `more` take too much of the budget."""
+        wanted, budget_s = self.job.recipe.decide.glances, self.job.budget_s
+        affordable = budget_s is None or more * self.costs.engine <= GLANCE_SHARE * budget_s
+        return wanted if wanted or affordable else 1
 
     def _maps_checked(self) -> int:
         """On how many pictures the report measures what the maps are worth; a number has no probability to watch."""

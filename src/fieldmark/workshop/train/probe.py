@@ -1,11 +1,13 @@
 """The first stage: features of a frozen backbone, computed once, and a regularised linear head on them."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from fieldmark.data.index import Skipped
 from fieldmark.errors import DataError, PictureError
 from fieldmark.field.runtime import Engine, cores
+from fieldmark.files import sha256
 from fieldmark.pictures import load
 from fieldmark.types import Preprocess, Sample
 from fieldmark.workshop.learn import OnLogits
@@ -31,6 +34,7 @@ from fieldmark.workshop.models import BaseNetwork, Network
 from fieldmark.workshop.recipe import Recipe
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.cache import Digest, FeatureCache, digests, fill
+from fieldmark.workshop.train.guide import NO_GUIDE, Guide
 from fieldmark.workshop.train.journal import Journal
 
 CHUNK_ROWS = 4096
@@ -38,7 +42,7 @@ WANTED_VIEWS = 4_000  # training views in all that a linear head is fitted on, w
 MAX_VIEWS = 8
 SMALL_SIDE = 32  # pixels; a JPEG is decoded no larger than needed
 Look = Callable[[int], tuple[Engine, Preprocess]]
-MIXES = ("mixup", "mixup_alpha", "cutmix")  # of a batch, not of a view
+NOT_OF_A_VIEW = ("mixup", "mixup_alpha", "cutmix", "guided")  # of a batch, or of views with a place
 
 
 @dataclass
@@ -48,6 +52,11 @@ class Usable:
     samples: list[Sample]
     keys: list[Digest]
     skipped: list[Skipped]
+
+    def files(self, part: str = "") -> list[tuple[Digest, Path]]:
+        """Key and file of each sample, of one part if it is named."""
+        pairs = zip(self.keys, self.samples, strict=True)
+        return [(key, sample.path) for key, sample in pairs if sample.split == part or not part]
 
     def leave_out(self, errors: Mapping[Digest, str], journal: Journal) -> None:
         """Leave out, and say so, the samples whose content is in `errors`, with its sentence."""
@@ -121,9 +130,8 @@ def fit(
         name = "features" if views == 1 else f"features, view {number + 1} of {views}"
         with journal.step(name) as tick:
             view = partial(load_view, number=number, preprocess=preprocess, recipe=recipe)
-            places = [(k, s.path) for k, s in zip(usable.keys, usable.samples, strict=True)]
             began, before = time.monotonic(), len(cache)
-            usable.leave_out(fill(wanted, engine, places, view, tick), journal)
+            usable.leave_out(fill(wanted, engine, usable.files(), view, tick), journal)
             if number == augment.PLAIN and len(cache) > before:
                 engine_cost = (time.monotonic() - began) / (len(cache) - before)
         caches.append(cache)
@@ -133,22 +141,26 @@ def fit(
     return Fitted(*heads, views, tuple(rows), engine_cost)
 
 
-def load_view(data: bytes, digest: Digest, number: int, preprocess: Preprocess, recipe: Recipe) -> NDArray[np.uint8]:
+def load_view(
+    data: bytes, digest: Digest, number: int, preprocess: Preprocess, recipe: Recipe, guide: Guide = NO_GUIDE
+) -> NDArray[np.uint8]:
     """View `number` of a picture's bytes, uint8 [H, W, 3]."""
-    return augment.view(data, digest, number, recipe.seed, preprocess, recipe.augment)
+    return augment.view(data, digest, number, recipe.seed, preprocess, recipe.augment, guide.get(digest))
 
 
-def view_cache(extractor: str, recipe: Recipe, number: int, rows_at: str | None = None) -> FeatureCache:
+def view_cache(
+    extractor: str, recipe: Recipe, number: int, rows_at: str | None = None, guide: Guide = NO_GUIDE
+) -> FeatureCache:
     """The cache of one view's embeddings, or of its rows at a cut; `extractor` is an `extractor_key`."""
     key = _view_key(extractor, number, recipe)
+    if guide:
+        key = f"{key} guided {recipe.augment.guided} {sha256(repr(sorted(guide.items())).encode())}"
     return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 
 
 def weights_digest(network: BaseNetwork) -> str:
     """The SHA-256 of the backbone's weights."""
-    from hashlib import sha256
-
-    digest = sha256()
+    digest = hashlib.sha256()
     for name, tensor in sorted(network.backbone.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return digest.hexdigest()
@@ -171,7 +183,7 @@ def extractor_key(network: BaseNetwork, engine: Engine, preprocess: Preprocess, 
 def _view_key(key: str, number: int, recipe: Recipe) -> str:
     if number == augment.PLAIN:
         return key
-    kept = {k: v for k, v in asdict(recipe.augment).items() if k not in MIXES}
+    kept = {k: v for k, v in asdict(recipe.augment).items() if k not in NOT_OF_A_VIEW}
     return f"{key} view {number} seed {recipe.seed} {json.dumps(kept, sort_keys=True)}"
 
 

@@ -22,6 +22,7 @@ from fieldmark.types import Picture, Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
 from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.cache import Digest, FeatureCache
+from fieldmark.workshop.train.guide import NO_GUIDE, Guide
 
 AHEAD = 2  # batches of pictures on their way
 ORDER, VIEW = 1, 2  # what a generator is for
@@ -174,8 +175,9 @@ class Pictures:
         plain: Preprocess,
         preprocess_at: Callable[[float], Preprocess],
         recipe: AugmentRecipe,
+        guide: Guide = NO_GUIDE,
     ) -> None:
-        self.paths, self.keys, self.seed, self.recipe = paths, keys, seed, recipe
+        self.paths, self.keys, self.seed, self.recipe, self.guide = paths, keys, seed, recipe, guide
         self.plain_preprocess, self.preprocess_at = plain, preprocess_at
         self.errors: dict[int, str] = {}
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="fieldmark")
@@ -208,8 +210,8 @@ class Pictures:
 
     def _load(self, place: int, number: int, preprocess: Preprocess) -> Picture | None:
         try:
-            data = read_bytes(self.paths[place])
-            return augment.view(data, self.keys[place], number, self.seed, preprocess, self.recipe)
+            data, key = read_bytes(self.paths[place]), self.keys[place]
+            return augment.view(data, key, number, self.seed, preprocess, self.recipe, self.guide.get(key))
         except PictureError as error:
             self.errors[place] = str(error)
             return None

@@ -16,10 +16,11 @@ from fieldmark.workshop.export import export_onnx, set_weights
 from fieldmark.workshop.learn import OnLogits
 from fieldmark.workshop.learn.linear import LinearHead
 from fieldmark.workshop.models import BaseNetwork, Network
-from fieldmark.workshop.models.cut import PICTURES, Whole, split, trace
+from fieldmark.workshop.models.cut import PICTURES, Named, Whole, split, trace
 from fieldmark.workshop.train import augment, probe, small
 from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
 from fieldmark.workshop.train.device import TorchEngine, computes_bf16, keep_freed_memory
+from fieldmark.workshop.train.guide import NO_GUIDE, find_places
 from fieldmark.workshop.train.job import Job
 from fieldmark.workshop.train.lesson import TailLesson, learning
 from fieldmark.workshop.train.loop import Fit, Progress
@@ -36,7 +37,7 @@ class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
     ONNX, where later stages changed it; `settled` and `settled_before`, what held-out pictures decided;
     `maps_checked`, on how many pictures the report checks the maps; `occlusions`, from how many looks at covered
-    pictures the bundle learns where its answers come from."""
+    pictures the bundle learns where its answers come from; `glances`, how many each picture gets, 0 = by validation."""
 
     samples: tuple[Sample, ...]
     digests: tuple[Digest, ...]
@@ -47,6 +48,7 @@ class Learned:
     views: int
     maps_checked: int
     occlusions: int
+    glances: int
     before: bytes | None
     settled_before: dict[str, Any]
     fits: tuple[tuple[StagePlan, Progress], ...]
@@ -64,6 +66,7 @@ class Stages:
         self.caches: dict[str, list[tuple[FeatureCache, Preprocess]]] = {}  # rows by cut, one a view, and how
         self.engines: dict[tuple[str, tuple[int, int]], Engine] = {}  # by cut and size
         self.fitted: probe.Fitted | None = None
+        self.guide = NO_GUIDE
         self.kept: small.Kept | None = None
         self.onnx, self.settled = b"", dict[str, Any]()
 
@@ -102,6 +105,7 @@ class Stages:
             self.fitted.views if self.fitted else MOST_VIEWS,
             self.planner.plan.maps_checked,
             self.planner.plan.occlusions,
+            self.planner.plan.glances,
             before if kept and self.fitted else None,
             settled_before,
             fits,
@@ -194,6 +198,10 @@ class Stages:
         state = network.state_dict()
         names = ("head.weight", "head.bias", "power.exponent")
         self.onnx = set_weights(self.onnx, {name: state[name].numpy() for name in names})
+        if plan.guided and any(not s.views or s.views > plan.probe_views for s in plan.stages):
+            with job.journal.step("where the linear head looks") as tick:
+                files, eye = self.usable.files("train"), look(augment.PLAIN)[0]
+                self.guide = find_places(eye, self.fitted.head, files, job.preprocess, tick)
 
     # -- the later stages --
 
@@ -244,7 +252,7 @@ class Stages:
         if not stage.views:
             paths = [s.path for s in usable.samples]
             fresh = Pictures(
-                paths, usable.keys, self.recipe.seed, job.preprocess, job.preprocess_at, self.recipe.augment
+                paths, usable.keys, self.recipe.seed, job.preprocess, job.preprocess_at, self.recipe.augment, self.guide
             )
             if stage.cut == PICTURES:
                 return fresh
@@ -253,7 +261,7 @@ class Stages:
         return KeptRows([c for c, _ in kept], [made for _, made in kept], usable.keys, self.recipe.seed, dtype)
 
     def _prefix_engine(self, cut: str, size_wh: tuple[int, int], prefix: torch.nn.Module) -> Engine:
-        return self._engine_at(f"up to {cut}", size_wh, _Named(prefix).eval(), (ROWS,))
+        return self._engine_at(f"up to {cut}", size_wh, Named(prefix).eval(), (ROWS,))
 
     def _fill_views(self, stage: StagePlan, prefix: torch.nn.Module) -> list[tuple[FeatureCache, Preprocess]]:
         """Rows of all views at the stage's cut, those that are not kept yet by the prefix alone; plain ones of all
@@ -265,11 +273,12 @@ class Stages:
             preprocess = job.preprocess_of(number, stage.views)
             engine = self._prefix_engine(stage.cut, preprocess.size_wh, prefix)
             key = probe.extractor_key(self.network, engine, preprocess, weights)
-            pairs = zip(usable.keys, usable.samples, strict=True)
-            wanted = [(k, s.path) for k, s in pairs if s.split == "train" or number == augment.PLAIN]
-            cache = probe.view_cache(key, self.recipe, number, stage.cut)
+            wanted = usable.files() if number == augment.PLAIN else usable.files("train")
+            cache = probe.view_cache(key, self.recipe, number, stage.cut, self.guide)
             with job.journal.step(f"view {number + 1} of {stage.views}") as tick:
-                view = partial(probe.load_view, number=number, preprocess=preprocess, recipe=self.recipe)
+                view = partial(
+                    probe.load_view, number=number, preprocess=preprocess, recipe=self.recipe, guide=self.guide
+                )
                 errors = fill([cache], engine, wanted, view, tick)
             caches.append((cache, preprocess))
             usable.leave_out(errors, job.journal)
@@ -286,14 +295,3 @@ def _put_head(network: Network, head: LinearHead) -> None:
     network.head.weight.copy_(torch.from_numpy(head.weight))
     network.head.bias.copy_(torch.from_numpy(head.bias))
     network.power.exponent.fill_(head.power)
-
-
-class _Named(torch.nn.Module):
-    """A part with one output as one with named outputs."""
-
-    def __init__(self, part: torch.nn.Module) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.part(pictures),)
