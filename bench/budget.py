@@ -57,6 +57,13 @@ def parts(case: str, count: int) -> tuple[list[str], list[str]]:
     return words[:count], [setting for more in words[count:] for setting in more.split("+")]
 
 
+def recipe_of(given: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What of a case's settings names a recipe, as words of a command, and the others."""
+    settings = list(given)
+    named = [word for s in settings if s.startswith("recipe=") for word in ("--recipe", s.removeprefix("recipe="))]
+    return named, [s for s in settings if not s.startswith("recipe=")]
+
+
 def folder_name(case: str) -> str:
     return re.sub(r"[^\w.=-]+", "-", case)
 
@@ -64,8 +71,7 @@ def folder_name(case: str) -> str:
 def run(case: str) -> dict[str, Any]:
     """One training from an empty cache."""
     (name, budget, seed), settings = parts(case, 3)
-    named = [word for s in settings if s.startswith("recipe=") for word in ("--recipe", s.removeprefix("recipe="))]
-    settings = [s for s in settings if not s.startswith("recipe=")]
+    named, settings = recipe_of(settings)
     place = OUT / folder_name(case)
     shutil.rmtree(place, ignore_errors=True)
     with tempfile.TemporaryDirectory() as cache:

@@ -3,7 +3,8 @@ quick the machine is. On the field guide, 1,000 other test pictures than its own
 
 python -m bench.craft DATA:SEED[:SETTING+SETTING...] ...          DATA: grocery, magnetic-tile, field-guide
 
-A setting "trial=NAME" or "trial=NAME@CASE" is one of `bench.trials`, CASE what its teacher was trained as.
+A setting is one of `--set`, or recipe=NAME, which then trains as it does by itself. One "trial=NAME" or
+"trial=NAME@CASE" is one of `bench.trials`, CASE what its teacher was trained as.
 """
 
 import csv
@@ -67,13 +68,14 @@ def run(case: str) -> dict[str, Any]:
     """One training; cached features serve all cases."""
     (name, seed), words = budget.parts(case, 2)
     trial = next((word.removeprefix("trial=") for word in words if word.startswith("trial=")), "")
-    settings = ("tune.patience=0", *BASE[name], *(word for word in words if not word.startswith("trial=")))
+    named, others = budget.recipe_of(word for word in words if not word.startswith("trial="))
+    settings = others if named else ("tune.patience=0", *BASE[name], *others)
     data, place = other_birds() if name == "field-guide" else budget.SETS[name](), folder(case)
     shutil.rmtree(place, ignore_errors=True)
     if trial:
         scores = changed(trial, data, place, seed, settings)
     else:
-        scores = budget.train(data, place, str(OUT / "cache"), "--seed", seed, settings=settings)
+        scores = budget.train(data, place, str(OUT / "cache"), "--seed", seed, *named, settings=settings)
     found = {"settings": words, **{key: scores["test"][key] for key in KEYS if key in scores["test"]}}
     found["val_accuracy"] = scores["val"]["accuracy"]
     if name == "field-guide":

@@ -9,6 +9,7 @@ from fieldmark import pictures
 from fieldmark.errors import PictureError
 from fieldmark.types import Preprocess
 from fieldmark.workshop.recipe import AugmentRecipe
+from fieldmark.workshop.train import augment
 from fieldmark.workshop.train.augment import CLOSE, close_crop, random_crop, view, view_side
 from tests.making import encoded, smooth
 
@@ -108,12 +109,30 @@ def test_views_around_a_place_show_it_closely():
     np.testing.assert_array_equal(view(data, DIGEST, 0, 0, PREPROCESS, AugmentRecipe(guided=1.0), (0.85, 0.19)), plain)
 
 
-def test_a_place_is_one_of_what_is_seen_at_prediction():
+def test_a_place_is_one_of_what_is_seen_at_prediction(monkeypatch):
     data = _marked((300, 100), 120, 50)  # at 0.2 of the square in the middle, at 0.4 of the picture
-    cropped = Preprocess((32, 32), "crop")
-    assert _brightness(data, (0.2, 0.5), cropped, guided=1.0) > 1.2 * _brightness(data, (0.9, 0.5), cropped, guided=1.0)
+    recipe, centres = AugmentRecipe(crop=0.35, guided=1.0), []
+
+    def watched(size_wh, centre, *words):
+        centres.append((*size_wh, *centre))
+        return close_crop(size_wh, centre, *words)
+
+    monkeypatch.setattr(augment, "close_crop", watched)
+    view(data, DIGEST, 1, 0, Preprocess((32, 32), "crop"), recipe, (0.2, 0.5))
+    view(data, DIGEST, 1, 0, Preprocess((32, 32)), recipe, (0.4, 0.5))
+    assert centres == [pytest.approx((300, 100, 120, 50))] * 2
     padded = Preprocess((32, 32), "pad")
     assert _brightness(data, (0.2, 0.5), padded, guided=1.0) == _brightness(data, None, padded)
+
+
+class _Largest:
+    """Draws the largest of everything: the whole part, in the picture's own shape."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def uniform(self, low, high):
+        return 0.0 if low < 0 < high else high  # of the logarithm of the aspect ratio, the middle
 
 
 @given(
@@ -131,4 +150,6 @@ def test_a_close_crop_is_inside_the_picture_and_smaller_than_it(width, height, x
     assert -1e-6 <= top < bottom <= height * (1 + 1e-6)
     assert right - left <= CLOSE[1] * width * (1 + 1e-6)
     assert bottom - top <= CLOSE[1] * height * (1 + 1e-6)
-    assert abs((left + right) / 2 - x * width) <= width * 0.8
+    part = close_crop((width, height), (x * width, y * height), _Largest(rng), least)  # as large as it may be
+    assert part[0] - 1e-6 * width <= x * width <= part[2] + 1e-6 * width
+    assert part[1] - 1e-6 * height <= y * height <= part[3] + 1e-6 * height

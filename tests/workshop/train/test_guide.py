@@ -69,10 +69,3 @@ def test_pictures_have_the_place_that_the_head_says_them_by(files):
     )
     assert found == {key: pytest.approx(expected[path]) for key, path in zip(keys, expected, strict=False)}
     assert ticks[-1] == (6, 6)
-
-
-def test_too_few_positions_are_no_places(files):
-    paths, _ = files
-    head = LinearHead(np.ones((2, 3), np.float32), np.zeros(2, np.float32), 1.0, 0.1)
-    wanted = list(zip(digests(paths), paths, strict=True))
-    assert find_places(Eye(2), head, wanted, Preprocess((SIDE, SIDE)), lambda *n: None) == {}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from fieldmark import bundle as bundles
 from fieldmark.data import Index, Note
 from fieldmark.errors import DataError, FieldmarkError, UsageError, WeightsError
-from fieldmark.field.runtime import evaluate, load
+from fieldmark.field.runtime import Recogniser, evaluate, load
 from fieldmark.progress import SENTENCE
 from fieldmark.types import Sample
 from fieldmark.workshop.learn.classify import Classify
@@ -136,7 +137,7 @@ def test_glances_are_chosen_on_validation_or_as_asked_and_remembered(run, tmp_pa
     chosen = bundles.load(result.run).facts["glances"]
     assert chosen["count"] == count
     assert set(chosen["val_accuracy"]) == set(chosen["val_nll"]) == {"one", "two"}
-    said = [e["sentence"] for e in events(result.run) if "decide.glances" in e.get("sentence", "")]
+    said = [e["sentence"] for e in events(result.run) if " at each picture" in e.get("sentence", "")]
     assert [text.split(" at ")[0] for text in said] == (
         [{1: "one glance", 2: "two glances"}[count]] if not asked else []
     )
@@ -145,6 +146,25 @@ def test_glances_are_chosen_on_validation_or_as_asked_and_remembered(run, tmp_pa
     if chosen["count"] == 2:
         assert recogniser.facts.temperature == chosen["settled"]["calibration"]["temperature"]
     assert evaluate(recogniser, data).scores == result.scores["test"]
+
+
+def test_a_picture_that_only_one_of_the_glances_can_use_decides_nothing(run, tmp_path, monkeypatch):
+    data, _ = run
+    seen, looked = Recogniser.run, []
+
+    def lossy(self, sources, outputs, *words, **more):
+        found = list(seen(self, sources, outputs, *words, **more))
+        looked.append(self.glances.count)
+        gone = self.glances.count if len(looked) <= 2 else -1
+        return iter([replace(f, error="gone") if i == gone else f for i, f in enumerate(found)])
+
+    monkeypatch.setattr(Recogniser, "run", lossy)
+    monkeypatch.setattr(Classify, "gains", lambda self, new, old, targets: usable.append((new, old, targets)) or True)
+    usable = []
+    result = tiny_train(data, tmp_path / "run", "decide.glances=0")
+    assert looked[:2] == [1, 2]
+    n = bundles.load(result.run).facts["scores"]["val"]["n"]
+    assert [len(part) for part in usable[0]] == [n - 2] * 3
 
 
 def test_the_bundle_does_not_tell_where_it_was_made(run):

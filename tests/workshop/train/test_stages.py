@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from fieldmark import bundle as bundles
 from fieldmark.errors import UsageError
@@ -19,7 +20,7 @@ from fieldmark.workshop.models import Network
 from fieldmark.workshop.recipe import PRESETS
 from fieldmark.workshop.train import augment, train
 from fieldmark.workshop.train import stages as room
-from fieldmark.workshop.train.plan import Plan
+from fieldmark.workshop.train.plan import Counts, Plan
 from fieldmark.workshop.train.planner import Planner
 from tests.training import BACKBONE, bundle_bytes, coloured, events, tiny_train
 
@@ -495,26 +496,58 @@ def test_a_guided_training_repeats(data, tmp_path, monkeypatch):
     assert bundle_bytes(first.bundle)["model.safetensors"] == bundle_bytes(again.bundle)["model.safetensors"]
 
 
+def test_a_guided_training_that_was_stopped_goes_on_with_the_same_places(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(room.Stages, "_better", lambda self, new, old: True)
+    undisturbed = tiny_train(data, tmp_path / "a", *CLOSE, recipe="standard")
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "another"))
+    with monkeypatch.context() as stopped:
+        stopped.setattr(room.Fit, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(data, tmp_path / "b", *CLOSE, recipe="standard")
+    resumed = train(data, tmp_path / "b", resume=True)
+    weights = [bundle_bytes(run.bundle)["model.safetensors"] for run in (undisturbed, resumed)]
+    assert weights[0] == weights[1]
+
+
 def test_there_is_no_looking_where_the_time_is_too_short_for_it(data, tmp_path):
-    job = SimpleNamespace(
-        recipe=PRESETS["standard"](), network=object.__new__(Network), preprocess=Preprocess((32, 32)), budget_s=100.0
-    )
-    planner = SimpleNamespace(job=job, tune=job.recipe.tune)
-    assert Planner._guided(planner, 7.9)
-    assert not Planner._guided(planner, 8.1)
-    job.budget_s = None
-    assert Planner._guided(planner, 8.1)
-    job.preprocess = Preprocess((32, 32), "pad")
-    assert not Planner._guided(planner, 1.0)
+    planner = _planner(100.0)
+    assert planner._guided(7.9)
+    assert not planner._guided(8.1)
+    planner.extras = False
+    assert not planner._guided(7.9)
+    planner = _planner(None)
+    assert planner._guided(8.1)
+    planner.job.preprocess = Preprocess((32, 32), "pad")
+    assert not planner._guided(1.0)
+    planner = _planner(None, grid_hw=(2, 2))
+    assert not planner._guided(1.0)
+
+
+def _planner(budget_s, grid_hw=(3, 3)):
+    network = object.__new__(Network)
+    torch.nn.Module.__init__(network)
+    network.backbone = torch.nn.Module()
+    network.backbone.grid_hw = grid_hw
+    recipe = PRESETS["standard"]()
+    recipe = replace(recipe, decide=replace(recipe.decide, glances=0))
+    planner = object.__new__(Planner)
+    planner.job = SimpleNamespace(recipe=recipe, network=network, preprocess=Preprocess((32, 32)), budget_s=budget_s)
+    planner.tune, planner.extras, planner.counts = recipe.tune, True, Counts(100, 50, 50)
+    planner.costs = SimpleNamespace(engine=0.01)
+    return planner
 
 
 def test_two_glances_are_tried_where_scoring_them_leaves_the_budget_to_learn():
-    recipe = PRESETS["standard"]()
-    job = SimpleNamespace(recipe=recipe, budget_s=100.0)
-    planner = SimpleNamespace(job=job, costs=SimpleNamespace(engine=0.01))
-    assert Planner._glances(planner, 990) == 0
-    assert Planner._glances(planner, 1010) == 1
-    job.budget_s = None
-    assert Planner._glances(planner, 10**6) == 0
-    job.budget_s, job.recipe = 1.0, replace(recipe, decide=replace(recipe.decide, glances=2))
-    assert Planner._glances(planner, 10**6) == 2
+    planner = _planner(100.0)
+    assert planner._glances(990) == 0
+    assert planner._glances(1010) == 1
+    planner.extras = False
+    assert planner._glances(10) == 1
+    planner = _planner(None)
+    assert planner._glances(10**6) == 0
+    planner.counts = Counts(100, 0, 50)  # none to decide on
+    assert planner._glances(10) == 1
+    recipe = planner.job.recipe
+    planner.job.budget_s, planner.job.recipe = 1.0, replace(recipe, decide=replace(recipe.decide, glances=2))
+    assert planner._glances(10**6) == 2

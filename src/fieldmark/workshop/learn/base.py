@@ -124,9 +124,9 @@ class OnLogits:
 
     def gains(self, new: NDArray[np.floating], old: NDArray[np.floating], targets: Targets) -> bool:
         """Whether `new` logits [N, L] cost the same pictures less than `old` ones, by more than the standard error of
-        the difference."""
+        the difference, which one picture alone does not tell."""
         saved = self.costs(old, targets) - self.costs(new, targets)
-        return bool(saved.mean() > saved.std() / np.sqrt(len(saved)))
+        return len(saved) > 1 and bool(saved.mean() > saved.std(ddof=1) / np.sqrt(len(saved)))
 
     def sums(self, n_features: int) -> Sums:
         """Empty statistics of a linear head."""

@@ -144,20 +144,20 @@ class Classify(OnLogits):
 
     def score(self, logits: NDArray[np.floating], targets: NDArray[np.int64]) -> dict[str, float]:
         """The negative log-likelihood (nats) as the score to raise, with accuracy."""
-        each = self.costs(logits, targets)
+        temperature = fit_temperature(logits, targets)
+        each = _negative_log_likelihoods(logits / temperature, targets)
         nll = float(each.mean())
         return {
             "score": -nll,
             "error": float(each.std() / np.sqrt(len(each))),
             "nll": nll,
             "accuracy": float((logits.argmax(1) == targets).mean()),
-            "temperature": fit_temperature(logits, targets),
+            "temperature": temperature,
         }
 
     def costs(self, logits: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.float64]:
         """The negative log-likelihood at the best temperature (nats)."""
-        p = softmax(logits / fit_temperature(logits, targets))
-        return np.asarray(-np.log(np.maximum(p[np.arange(len(targets)), targets], 1e-12)))
+        return _negative_log_likelihoods(logits / fit_temperature(logits, targets), targets)
 
     def better(self, new: Mapping[str, float], old: Mapping[str, float], n: int) -> bool:
         """More of them right, by half a standard error (with one more right and one more wrong), or as many within that
@@ -195,6 +195,11 @@ class Classify(OnLogits):
         kept, truth = _known(outputs, targets)
         nll = negative_log_likelihood(softmax(kept / fit_temperature(kept, truth)), truth)
         return Judged(float((kept.argmax(1) == truth).mean()) if len(truth) else 0.0, nll)
+
+
+def _negative_log_likelihoods(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    p = softmax(logits)
+    return np.asarray(-np.log(np.maximum(p[np.arange(len(targets)), targets], 1e-12)))
 
 
 def _known(logits: NDArray[np.floating], targets: NDArray[np.int64]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:

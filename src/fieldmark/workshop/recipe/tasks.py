@@ -23,7 +23,7 @@ def task_of(index: Index) -> str:
 def for_task(recipe: Recipe, task: str) -> Recipe:
     """The recipe with what it leaves open decided by the task: views of a picture whose size, place or number may be
     the very question are neither cropped nor smaller than at prediction."""
-    augment, decide = recipe.augment, recipe.decide
+    augment = recipe.augment
     if recipe.picture.tile and task != "segment":
         raise UsageError(f"picture.tile is for --task segment, not for --task {task}; leave it out")
     if task != "classify":
@@ -36,10 +36,9 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
         )
     if task == "regress":
         augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0, guided=0.0)
-        if decide.glances == 2:
+        if recipe.decide.glances != 1:
             raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
-        decide = replace(decide, glances=1)
-    return replace(recipe, task=task, augment=augment, decide=decide)
+    return replace(recipe, task=task, augment=augment)
 
 
 def _check_of_one_class(recipe: Recipe, task: str) -> None:

@@ -161,8 +161,9 @@ class AugmentRecipe:
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended (-1 = by the input's
-    size: always, and never up to 64 px). `guided`: so many of the later stages' views of classes and labels are crops
-    around the place by which the linear head decided, where the budget has time to find it.
+    size: always, and never up to 64 px). `guided`: so many of the views of classes and labels that are made after the
+    linear stage show the surroundings of the place by which the linear head decided, where the budget has time to find
+    it.
     """
 
     size: float = 0.0
@@ -185,7 +186,8 @@ class AugmentRecipe:
 @dataclass(frozen=True)
 class DecideRecipe:
     """A prediction is "unsure" when its calibrated probability is below `unsure_below`. `glances` at each picture: 1, 2
-    (the second at the region that decided, for twice the time), or 0: two where that is better on validation.
+    (the second at the region that decided, for twice the time), or 0: two where validation pictures gain by it and the
+    budget has time to score them twice.
 
     Of two classes `positive` (the second by name) is said from the threshold on that gives at least this `sensitivity`
     or `specificity` on validation; 0 = where it is the more probable one.

@@ -133,8 +133,8 @@ def random_crop(
 def close_crop(
     size_wh: tuple[int, int], centre: tuple[float, float], rng: np.random.Generator, least_area: float
 ) -> Box:
-    """A random crop (xyxy, pixels) of a part of the picture, `CLOSE` of its sides, with `centre` (x, y, pixels) in its
-    middle or, near an edge, in it."""
+    """A random crop (xyxy, pixels) of a part of the picture, `CLOSE` of its sides, with `centre` (x, y, pixels) in the
+    middle of that part or, near an edge, in it."""
     share = float(rng.uniform(*CLOSE))
     part = share * size_wh[0], share * size_wh[1]
     x, y = (min(max(c - p / 2, 0.0), s - p) for c, p, s in zip(centre, part, size_wh, strict=True))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldmark import bundle as bundles
 from fieldmark.data import SplitRule, fingerprint
@@ -122,27 +123,28 @@ def _glances(job: Job, recogniser: Recogniser, samples: list[Sample], wanted: in
         return None
     learner, headline = job.learner, recogniser.task.headline
     assert isinstance(learner, OnLogits)
-    logits = {}
+    logits: dict[int, dict[int, NDArray[np.float32]]] = {}  # by glances and place
     for count in (1, 2):
         looking = recogniser if count == recogniser.glances.count else Recogniser(recogniser.bundle, glances=count)
         with job.journal.step(f"{count} of 2 glances on val") as tick:
-            seen = []
-            for found in looking.run((s.path for s in samples), ("logits",)):
-                seen.append(found)
-                tick(len(seen), len(samples))
-        usable = [(s, f.outputs["logits"]) for s, f in zip(samples, seen, strict=True) if f.error is None]
-        if not usable:
-            return {"count": wanted or 1}
-        logits[count], targets = np.stack([row for _, row in usable]), learner.targets([s for s, _ in usable])
-    chosen = wanted or (2 if learner.gains(logits[2], logits[1], targets) else 1)
-    scores = {word: learner.score(logits[n], targets) for n, word in enumerate(("one", "two"), start=1)}
+            logits[count] = {}
+            for place, seen in enumerate(looking.run((s.path for s in samples), ("logits",))):
+                if seen.error is None:
+                    logits[count][place] = seen.outputs["logits"]
+                tick(place + 1, len(samples))
+    usable = sorted(logits[1].keys() & logits[2].keys())
+    if not usable:
+        return {"count": wanted or 1}
+    one, two = (np.stack([rows[place] for place in usable]) for rows in logits.values())
+    targets = learner.targets([samples[place] for place in usable])
+    chosen = wanted or (2 if learner.gains(two, one, targets) else 1)
+    scores = {"one": learner.score(one, targets), "two": learner.score(two, targets)}
+    val = {key: {word: s[key] for word, s in scores.items()} for key in (headline, "nll")}
     if not wanted:
-        said = (
-            f"{headline} on validation {scores['one'][headline]:.3f} with one, {scores['two'][headline]:.3f} with two"
-        )
-        job.journal.say(f"{'two glances' if chosen == 2 else 'one glance'} at each picture: {said} (decide.glances)")
-    val = {f"val_{key}": {word: s[key] for word, s in scores.items()} for key in (headline, "nll")}
-    return {"count": chosen, "settled": learner.settle(logits[2], targets), **val}
+        said = "; ".join(f"{key} {row['one']:.3f} with one, {row['two']:.3f} with two" for key, row in val.items())
+        job.journal.say(f"{'two glances' if chosen == 2 else 'one glance'} at each picture; on validation {said}")
+    facts = {f"val_{key}": row for key, row in val.items()}
+    return {"count": chosen, "settled": learner.settle(two, targets), **facts}
 
 
 def _compare(

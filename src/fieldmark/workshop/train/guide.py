@@ -17,7 +17,6 @@ from fieldmark.workshop.learn.linear import LinearHead, signed_power
 from fieldmark.workshop.train.augment import Place
 from fieldmark.workshop.train.cache import Digest, same_bytes
 
-FEWEST_POSITIONS = 9
 Guide = Mapping[Digest, Place]
 NO_GUIDE: Guide = {}
 
@@ -30,7 +29,7 @@ def find_places(
     tick: Callable[[int, int], None],
 ) -> Guide:
     """Of each picture the place with the most evidence for what the head says of it, by an engine with the output
-    "features". Pictures that cannot be used have none, nor any where features have too few positions."""
+    "features". Pictures that cannot be used have none."""
 
     def look(item: tuple[Digest, Path]) -> Picture:
         return load(same_bytes(item[1], item[0]), preprocess)
@@ -38,8 +37,6 @@ def find_places(
     found = {}
     for done, seen in enumerate(stream(engine, wanted, look, ("features",)), start=1):
         if seen.error is None and np.isfinite(seen.outputs["features"]).all():
-            if seen.outputs["features"][0].size < FEWEST_POSITIONS:
-                return NO_GUIDE
             found[seen.item[0]] = place_of(seen.outputs["features"], head)
         tick(done, len(wanted))
     return found

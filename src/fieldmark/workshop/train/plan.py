@@ -115,10 +115,11 @@ class Plan:
 
     def table(self, word: str = "plan") -> list[str]:
         """The plan as lines: stage, what is trained, epochs, expected seconds; each begins with `word`."""
-        probe = f"a linear head on frozen features, {views_of(self.probe_views)}"
+        probe = f"a linear head on frozen features, {views_of(self.probe_views)}" + ", where it looks" * self.guided
+        finish = "export, check, score, report" + ", two glances tried" * (self.glances == 0)
         rows = [("probe", probe, "", self.probe_s)] if self.probe_s else []
         rows += [(s.name, f"{s.trains}, {views_of(s.views)}", f"{s.epochs:.1f} epochs", s.seconds) for s in self.stages]
-        rows.append(("finish", "export, check, score, report", "", self.finish_s))
+        rows.append(("finish", finish, "", self.finish_s))
         wide = max(len(row[1]) for row in rows)
         return [f"{word}  {name:6}  {what:{wide}}  {epochs:>12}  {s:5.0f} s" for name, what, epochs, s in rows]
 

@@ -30,6 +30,7 @@ SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 OCCLUSION_SHARE, FEWEST_OCCLUSIONS = 0.08, 1_500  # of the budget; looks from which something can be learned
+FEWEST_CELLS = 9  # positions of features, to tell places apart
 GUIDE_SHARE = 0.08  # of the budget, at most, to find where the linear head looks
 OCCLUSION_COST = 1.3  # looks that one at a covered picture costs, with covering it and learning from it
 TOLD = 0.2  # a change of epochs by this share is told
@@ -55,7 +56,7 @@ class Planner:
         identity: str,
         decoded: bool = False,
     ) -> None:
-        self.identity = identity
+        self.identity, self.extras = identity, True
         self.job = job
         self.path = job.run / "plan.json"
         train = sum(s.split == "train" for s in usable.samples)
@@ -74,6 +75,23 @@ class Planner:
 
     def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
         costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
+        plan = self._sized(costs)
+        if plan.budget_s is not None and not (plan.stages and self._needed(plan) <= plan.budget_s):
+            self.extras = False
+            plan = self._sized(costs)
+        if plan.budget_s is not None:
+            stage_s = 0.0 if plan.stages or self.job.recipe.probe.on else self._first_stage_s()
+            if stage_s or plan.budget_s < self._needed(plan):
+                raise UsageError(
+                    f"a budget of {plan.budget_s:.0f} s is too short for this data on this machine; "
+                    f"give at least {(self._needed(plan) + stage_s) * SLACK:.0f} s"
+                )
+        plan.save(self.path)
+        self._say("plan", plan)
+        return plan
+
+    def _sized(self, costs: Costs) -> Plan:
+        """The plan with views as large as it has time for."""
         for size in VIEW_SIZES:
             self.job = replace(self.job, view_size=size)
             self.costs = replace(costs, area=self._area(), fresh=0.0 if self.decoded else costs.fresh)
@@ -81,17 +99,11 @@ class Planner:
             epochs = plan.stages[-1].epochs if plan.stages else 0.0
             if self.job.recipe.augment.size or plan.budget_s is None or epochs >= MANY_EPOCHS:
                 break
-        if plan.budget_s is not None:
-            stage_s = 0.0 if plan.stages or self.job.recipe.probe.on else self._first_stage_s()
-            needed = self.job.elapsed() + plan.probe_s + plan.finish_s + stage_s
-            if stage_s or plan.budget_s < needed:
-                raise UsageError(
-                    f"a budget of {plan.budget_s:.0f} s is too short for this data on this machine; "
-                    f"give at least {needed * SLACK:.0f} s"
-                )
-        plan.save(self.path)
-        self._say("plan", plan)
         return plan
+
+    def _needed(self, plan: Plan) -> float:
+        """Seconds of all but the later stages."""
+        return self.job.elapsed() + plan.probe_s + plan.finish_s
 
     def _first_stage_s(self) -> float:
         """The least seconds in which something is learned, about."""
@@ -112,6 +124,8 @@ class Planner:
         plan.probe_s, plan.probe_views = plan.probe_s + views * per_view, views
         left = None if spare is None else max(0.0, spare - views * per_view)
         plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
+        if plan.guided and not any(not s.views or s.views > views for s in plan.stages):  # none is made later
+            plan.guided, plan.probe_s = False, plan.probe_s - looking_s
         return plan
 
     def _say(self, word: str, plan: Plan) -> None:
@@ -162,16 +176,21 @@ class Planner:
         """Whether there is a linear head to ask where it looks, and the time for it."""
         job = self.job
         wanted = job.recipe.augment.guided > 0 and job.recipe.probe.on and self.tune.stages
-        there = isinstance(job.network, Network) and job.preprocess.fit != "pad"
-        return bool(wanted and there and (job.budget_s is None or looking_s <= GUIDE_SHARE * job.budget_s))
+        cells = math.prod(job.network.backbone.grid_hw)
+        there = isinstance(job.network, Network) and job.preprocess.fit != "pad" and cells >= FEWEST_CELLS
+        return bool(wanted and there and self._affords(looking_s, GUIDE_SHARE))
+
+    def _affords(self, seconds: float, share: float) -> bool:
+        """Whether an extra takes no more than this share of the budget, and there is time for any."""
+        return self.job.budget_s is None or (self.extras and seconds <= share * self.job.budget_s)
 
     def _finish(self, plan: Plan) -> None:
         """What is measured and learned after the last stage, and how long all of the end takes."""
         plan.maps_checked, plan.occlusions = self._maps_checked(), self._occlusions()
         scored = (self.counts.val + self.counts.test) * (1 + SCORED_AGAIN)
-        plan.glances = self._glances(scored + TRIED * self.counts.val)
-        scored *= plan.glances or 2
-        scored += 0 if plan.glances == 1 else TRIED * self.counts.val
+        more = scored + TRIED * self.counts.val
+        plan.glances = self._glances(more)
+        scored += 0 if plan.glances == 1 else more
         compared = min(COMPARED, self.counts.test) if self.tune.stages and self.job.recipe.probe.on else 0
         looks = (plan.glances or 2) * FRAMES * plan.maps_checked + OCCLUSION_COST * plan.occlusions
         seconds = FINISH_S + self.costs.engine * (scored + compared + looks)
@@ -180,9 +199,9 @@ class Planner:
     def _glances(self, more: float) -> int:
         """The recipe's number of glances at each picture; one instead of what validation would say where the looks that
         two need `more` take too much of the budget."""
-        wanted, budget_s = self.job.recipe.decide.glances, self.job.budget_s
-        affordable = budget_s is None or more * self.costs.engine <= GLANCE_SHARE * budget_s
-        return wanted if wanted or affordable else 1
+        wanted = self.job.recipe.decide.glances
+        tried = self.counts.val > 0 and self._affords(more * self.costs.engine, GLANCE_SHARE)
+        return wanted if wanted or tried else 1
 
     def _maps_checked(self) -> int:
         """On how many pictures the report measures what the maps are worth; a number has no probability to watch."""

@@ -153,7 +153,7 @@ def view_cache(
 ) -> FeatureCache:
     """The cache of one view's embeddings, or of its rows at a cut; `extractor` is an `extractor_key`."""
     key = _view_key(extractor, number, recipe)
-    if guide:
+    if guide and number != augment.PLAIN:
         key = f"{key} guided {recipe.augment.guided} {sha256(repr(sorted(guide.items())).encode())}"
     return FeatureCache(key, "embedding") if rows_at is None else FeatureCache(f"{key} rows at {rows_at}", "rows")
 

@@ -1,6 +1,6 @@
 """The stages of a training: linear head, tail, whole network, each beginning where the last ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -78,7 +78,7 @@ class Stages:
         with job.journal.step("network to ONNX"):
             self.onnx = export_onnx(self.network, job.preprocess.size_wh)
             try:
-                engine = self._engine(self.network, self.network.outputs, self.onnx)
+                engine = self._engine(self.network, self.network.outputs, lambda: self.onnx)
             except RuntimeError as error:
                 name, size = self.network.backbone.name, self.network.backbone.size
                 raise UsageError(
@@ -156,16 +156,16 @@ class Stages:
 
     # -- the linear stage --
 
-    def _engine(self, part: torch.nn.Module, outputs: Sequence[str], onnx: bytes) -> Engine:
+    def _engine(self, part: torch.nn.Module, outputs: Sequence[str], onnx: Callable[[], bytes]) -> Engine:
         if self.job.device.type == "cuda":
             return TorchEngine(part, outputs, self.job.device)
-        return compile_engine(onnx, self.recipe.bundle.precision)
+        return compile_engine(onnx(), self.recipe.bundle.precision)
 
     def _engine_at(self, name: str, size_wh: tuple[int, int], part: torch.nn.Module, outputs: Sequence[str]) -> Engine:
         """The engine of a part of the network, called `name`, for pictures of this size; made once."""
         if (name, size_wh) not in self.engines:
+            onnx = partial(export_onnx, self.network, size_wh, part=part, outputs=outputs)
             with self.job.journal.step(f"network {name} to ONNX at {size_wh[0]} x {size_wh[1]}"):
-                onnx = export_onnx(self.network, size_wh, part=part, outputs=outputs)
                 self.engines[name, size_wh] = self._engine(part, outputs, onnx)
         return self.engines[name, size_wh]
 
@@ -189,6 +189,10 @@ class Stages:
             return self._engine_at(name, preprocess.size_wh, part, outputs), preprocess
 
         self.fitted = probe.fit(self.usable, learner, network, look, self.recipe, job.journal, plan.probe_views, cut)
+        if plan.guided:
+            with job.journal.step("where the linear head looks") as tick:
+                files, eye = self.usable.files("train"), look(augment.PLAIN)[0]
+                self.guide = find_places(eye, self.fitted.head, files, job.preprocess, tick)
         if cut is not None:
             made = [job.preprocess_of(number, views) for number in range(plan.probe_views)]
             self.caches[cut] = list(zip(self.fitted.rows, made, strict=True))
@@ -198,10 +202,6 @@ class Stages:
         state = network.state_dict()
         names = ("head.weight", "head.bias", "power.exponent")
         self.onnx = set_weights(self.onnx, {name: state[name].numpy() for name in names})
-        if plan.guided and any(not s.views or s.views > plan.probe_views for s in plan.stages):
-            with job.journal.step("where the linear head looks") as tick:
-                files, eye = self.usable.files("train"), look(augment.PLAIN)[0]
-                self.guide = find_places(eye, self.fitted.head, files, job.preprocess, tick)
 
     # -- the later stages --
 
