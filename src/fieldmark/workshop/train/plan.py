@@ -99,10 +99,10 @@ class Plan:
         if not all(isinstance(n, int) and 0 <= n <= MOST_PLANNED_VIEWS for n in views):
             raise ValueError("a number of views is impossible")
         steps += [*(s.steps for s in self.stages), self.maps_checked, self.occlusions]
-        if self.glances not in (0, 1, 2):
-            raise ValueError("its number of glances is impossible")
         if not all(isinstance(n, int) and 0 <= n <= MOST_STEPS for n in steps):
             raise ValueError("a number of steps or looks is impossible")
+        if self.glances not in (0, 1, 2):
+            raise ValueError("its number of glances is impossible")
         if not isinstance(self.view_size, (int, float)) or not 0 < self.view_size <= 1:
             raise ValueError("its size of views is impossible")
         if not isinstance(self.guided, bool):

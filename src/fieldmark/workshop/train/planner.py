@@ -15,7 +15,7 @@ from fieldmark.workshop.train import plan as plans
 from fieldmark.workshop.train import probe
 from fieldmark.workshop.train.costs import Costs, profile
 from fieldmark.workshop.train.job import Job
-from fieldmark.workshop.train.occlude import LOOKS
+from fieldmark.workshop.train.occlude import FEWEST_POSITIONS, LOOKS
 from fieldmark.workshop.train.pace import Pace, Revision
 from fieldmark.workshop.train.plan import Counts, Plan, StagePlan
 
@@ -30,7 +30,6 @@ SCORED_AGAIN = 0.2  # of the pictures that are scored: near ties, in float32
 COMPARED = 1_000
 MAPS_CHECKED, MAPS_FROM_S = 16, 120.0  # pictures whose maps are checked, where the budget is not short
 OCCLUSION_SHARE, FEWEST_OCCLUSIONS = 0.08, 1_500  # of the budget; looks from which something can be learned
-FEWEST_CELLS = 9  # positions of features, to tell places apart
 GUIDE_SHARE = 0.08  # of the budget, at most, to find where the linear head looks
 OCCLUSION_COST = 1.3  # looks that one at a covered picture costs, with covering it and learning from it
 TOLD = 0.2  # a change of epochs by this share is told
@@ -56,7 +55,8 @@ class Planner:
         identity: str,
         decoded: bool = False,
     ) -> None:
-        self.identity, self.extras = identity, True
+        self.identity = identity
+        self.extras = True  # whether there is time for what can be left out
         self.job = job
         self.path = job.run / "plan.json"
         train = sum(s.split == "train" for s in usable.samples)
@@ -124,7 +124,7 @@ class Planner:
         plan.probe_s, plan.probe_views = plan.probe_s + views * per_view, views
         left = None if spare is None else max(0.0, spare - views * per_view)
         plan.stages = plans.choose(self.costs, self.counts, left, self.tune)
-        if plan.guided and not any(not s.views or s.views > views for s in plan.stages):  # none is made later
+        if plan.guided and all(0 < s.views <= views for s in plan.stages):  # none is made later
             plan.guided, plan.probe_s = False, plan.probe_s - looking_s
         return plan
 
@@ -177,7 +177,7 @@ class Planner:
         job = self.job
         wanted = job.recipe.augment.guided > 0 and job.recipe.probe.on and self.tune.stages
         cells = math.prod(job.network.backbone.grid_hw)
-        there = isinstance(job.network, Network) and job.preprocess.fit != "pad" and cells >= FEWEST_CELLS
+        there = isinstance(job.network, Network) and job.preprocess.fit != "pad" and cells >= FEWEST_POSITIONS
         return bool(wanted and there and self._affords(looking_s, GUIDE_SHARE))
 
     def _affords(self, seconds: float, share: float) -> bool:
