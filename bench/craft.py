@@ -4,7 +4,7 @@ quick the machine is. On the field guide, 1,000 other test pictures than its own
 python -m bench.craft DATA:SEED[:SETTING+SETTING...] ...          DATA: grocery, magnetic-tile, field-guide
 
 A setting is one of `--set`, or recipe=NAME, which then trains as it does by itself. One "trial=NAME" or
-"trial=NAME@CASE" is one of `bench.trials`, CASE what its teacher was trained as.
+"trial=NAME@TEACHER" is one of `bench.trials`, TEACHER the case of an earlier training, or the folder of a run.
 """
 
 import csv
@@ -57,7 +57,8 @@ def folder(case: str) -> Path:
 def changed(trial: str, data: str, place: Path, seed: str, settings: tuple[str, ...]) -> dict[str, Any]:
     """The scores of a training that a trial changes, by part; views that it changes are kept apart from others."""
     name, _, teacher = trial.partition("@")
-    words = [name, *([str(folder(teacher))] if teacher else []), "--", data, str(place), seed, *settings]
+    taught = [str(Path(teacher) if Path(teacher).is_dir() else folder(teacher))] if teacher else []
+    words = [name, *taught, "--", data, str(place), seed, *settings]
     cache = f"cache-{budget.folder_name(trial)}" if name.startswith("guided") else "cache"
     command = [sys.executable, "-m", "bench.trials", *words]
     scores: dict[str, Any] = budget.answer(command, FIELDMARK_CACHE=str(OUT / cache))["scores"]
@@ -84,10 +85,8 @@ def run(case: str) -> dict[str, Any]:
 
 
 def main(cases: list[str]) -> None:
-    found = results.read("craft")
     for case in cases:
-        found[case] = run(case)
-        results.write("craft", found)
+        results.keep("craft", case, run(case))
 
 
 if __name__ == "__main__":

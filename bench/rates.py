@@ -39,11 +39,9 @@ def run(case: str, multiple: float, cache: str) -> dict[str, Any]:
 
 
 def main(cases: list[str]) -> None:
-    found = results.read("rates")
     for case in cases or CASES:
         with tempfile.TemporaryDirectory() as cache:
-            found[case] = {str(multiple): run(case, multiple, cache) for multiple in MULTIPLES}
-        results.write("rates", found)
+            results.keep("rates", case, {str(multiple): run(case, multiple, cache) for multiple in MULTIPLES})
 
 
 if __name__ == "__main__":

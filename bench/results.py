@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import facts
+from fieldmark.files import write_text
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -24,4 +25,9 @@ def write(name: str, found: dict[str, Any]) -> None:
         print(f"{key:{width}}  {value:.4g}" if isinstance(value, float) else f"{key:{width}}  {value}")
     FOLDER.mkdir(exist_ok=True)
     record = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": facts(), name: found}
-    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(FOLDER / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def keep(name: str, key: str, entry: dict[str, Any]) -> None:
+    """Keep one entry, with its machine, beside those that `results/NAME.json` holds by now."""
+    write(name, read(name) | {key: {**entry, "machine": facts()}})

@@ -106,7 +106,8 @@ def soft_targets(make: Callable[[stages.Stages, stages.StagePlan], Callable[[Sho
 
 
 def distil(teacher: Path) -> None:
-    """Half of a target is what an earlier recogniser says of the very view (Hinton et al. 2015)."""
+    """Half of a target is what an earlier recogniser says of the very view (Hinton et al. 2015); views around places
+    are other ones, so that it takes `augment.guided=0`."""
 
     def make(now: stages.Stages, stage: stages.StagePlan) -> Callable[[Shown, Tensor], Tensor]:
         recogniser, samples, keys = load(teacher), now.usable.samples, now.usable.keys
@@ -124,7 +125,8 @@ def distil(teacher: Path) -> None:
 
 
 def look_alikes() -> None:
-    """Smoothing goes to the classes that the linear head, cross-validated, takes for the true one, not to all alike."""
+    """Smoothing goes to the classes that the linear head, cross-validated, takes for the true one; not to all alike as
+    well with `regularise.label_smoothing=0`."""
 
     def make(now: stages.Stages, stage: stages.StagePlan) -> Callable[[Shown, Tensor], Tensor]:
         choice = now.fitted.choice

@@ -13,6 +13,8 @@ from safetensors.numpy import save as save_safetensors
 
 from fieldmark import bundle as bundles
 from fieldmark.bundle import Bundle
+from fieldmark.bundle import load as load_bundle
+from fieldmark.field.runtime import Recogniser
 
 CLASSES = ("ash", "beech", "cedar")
 SIZE = 16
@@ -167,3 +169,12 @@ def tiny_bundle(
     }
     bundles.save(folder, facts, files)
     return bundles.load(folder)
+
+
+def with_map(bundle: Bundle, folder: Path, data: bytes) -> Recogniser:
+    """The bundle with these bytes as its map."""
+    files = {name: bundle.read(name) for name in bundle.facts["files"]} | {bundles.OCCLUSION: data}
+    facts = {k: v for k, v in bundle.facts.items() if k not in ("files", "checksum", "format")}
+    folder.mkdir()
+    bundles.save(folder, facts, files)
+    return Recogniser(load_bundle(folder))

@@ -132,7 +132,7 @@ def test_embedded_weights_are_installed_of_a_known_network_and_pinned(name):
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_a_named_set_opens_by_its_name(name, tmp_path, monkeypatch):
+def test_a_misspelt_set_is_suggested_by_its_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert callable(NAMED[name])
     with pytest.raises(DataError, match=f"did you mean.*{name}"):

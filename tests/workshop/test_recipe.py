@@ -113,6 +113,11 @@ def test_wishes_about_one_class_a_picture_are_refused_for_other_tasks(setting, t
         for_task(load_recipe(None, [setting]), task)
 
 
+@pytest.mark.parametrize(("task", "guided"), [("classify", 0.5), ("multilabel", 0.0), ("regress", 0.0)])
+def test_only_pictures_of_one_class_are_cropped_around_a_place(task, guided):
+    assert for_task(load_recipe("standard", []), task).augment.guided == guided
+
+
 def test_a_toml_file_goes_on_the_preset_and_settings_on_the_file(tmp_path):
     path = tmp_path / "my recipe.toml"
     path.write_text('preset = "quick"\nseed = 3\n[picture]\nsize = 96\nfit = "pad"\n[probe]\npower = [1.0]\n')

@@ -18,8 +18,9 @@ from fieldmark.field.explain.faithfulness import (
     steps_of,
 )
 from fieldmark.field.runtime import load
+from fieldmark.field.runtime.occlusion import OcclusionMap
 from fieldmark.types import Boxes, Sample
-from tests.making import CELLS, CLASSES, SIZE, smooth, tiny_bundle, tiny_facts, write_picture
+from tests.making import CELLS, CLASSES, SIZE, smooth, tiny_bundle, tiny_facts, with_map, write_picture
 
 
 def test_orders_hold_every_cell_once_the_map_by_value_and_the_centre_by_distance():
@@ -128,7 +129,55 @@ def test_the_pointing_game_counts_peaks_that_touch_a_box(recogniser, samples):
     assert found["evidence"] == pytest.approx(0.6)
     assert found["chance"] == pytest.approx(1 / CELLS**2)
     assert found["evidence_ci"][0] <= 0.6 <= found["evidence_ci"][1]
-    assert 0 <= found["attention"] <= 1
+
+
+def corner(recogniser, bundle, tmp_path, sample):
+    """The recogniser with a map of what covering takes whose peak is a corner where neither evidence nor attention has
+    its own, and that corner."""
+    found = explain_picture(recogniser, sample.path)
+    taken = {int(found.evidence.argmax()), *(int(a.argmax()) for a in found.attention)}
+    place = next(c for c in (0, CELLS - 1, CELLS * (CELLS - 1), CELLS**2 - 1) if c not in taken)
+    n_features = recogniser.bundle.facts["outputs"]["features"][0]
+    kernel, reach = np.zeros((n_features, 2 * CELLS - 1, 2 * CELLS - 1), np.float32), CELLS - 1
+    features = next(recogniser.run([sample.path], ("features",))).outputs["features"]
+    row, column = divmod(place, CELLS)
+    # the features of all positions, as they lie around the corner, seen from there, and less of them from elsewhere
+    kernel[:, reach - row : reach - row + CELLS, reach - column : reach - column + CELLS] = features
+    made = OcclusionMap(np.zeros(n_features, np.float32), kernel, np.zeros(1, np.float32))
+    return with_map(bundle, tmp_path / "with-map", made.to_bytes()), place
+
+
+def test_peaks_and_curves_are_those_of_the_map_that_is_drawn(bundle, recogniser, samples, tmp_path):
+    sample = samples[0]
+    mapped, place = corner(recogniser, bundle, tmp_path, sample)
+    explained = explain_picture(mapped, sample.path)
+    assert explained.occlusion.argmax() == place != explained.evidence.argmax()
+    pointed = {name: int(values.argmax()) for name, values in peaks(explained).items()}
+
+    def boxed(cell):
+        y, x = divmod(cell, CELLS)
+        w, h = 40 / CELLS, 30 / CELLS
+        box = np.array([[x * w + 1, y * h + 1, (x + 1) * w - 1, (y + 1) * h - 1]], np.float32)
+        return Sample(sample.path, sample.name, sample.labels, boxes=Boxes(box, ("mark",)))
+
+    for cell in set(pointed.values()):
+        found = pointing_game(mapped, [boxed(cell)])
+        assert {name: found[name] for name in pointed} == {name: float(at == cell) for name, at in pointed.items()}
+    picture = recogniser_input(mapped, sample.path)
+    cells = np.argsort(-explained.occlusion.ravel(), kind="stable")
+    told = [
+        {s.label: s.probability for s in mapped.predict(frame).labels}[explained.label]
+        for frame in steps_of(picture, blurred(picture), cells, (CELLS, CELLS), False)
+    ]
+    assert faithfulness(mapped, [sample.path]).curves["deletion"]["map"] == pytest.approx(told, abs=1e-5)
+
+
+def peaks(explained):
+    """The maps that the pointing game asks, by name."""
+    attending = [a for a in explained.attention if np.ptp(a) > 1e-6]
+    return {"evidence": explained.evidence, "occlusion": explained.occlusion} | (
+        {"attention": attending[0]} if attending else {}
+    )
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])

@@ -95,5 +95,8 @@ def test_a_bundle_with_impossible_glances_is_refused(tmp_path, value):
 
 def test_two_glances_are_scored(bundle, tmp_path):
     data = class_folders(tmp_path / "data", dict.fromkeys(load(bundle.path).classes, 3))
-    found = evaluate(load(bundle.path, glances=2), data)
+    found, once = (evaluate(load(bundle.path, glances=count), data) for count in (2, 1))
     assert found.scores["n"] == 3 * len(load(bundle.path).classes)
+    seen = load(bundle.path, glances=2).run([s.path for s in found.samples], ("logits",))
+    assert found.outputs["logits"] == pytest.approx(np.stack([s.outputs["logits"] for s in seen]), abs=1e-5)
+    assert np.abs(found.outputs["logits"] - once.outputs["logits"]).max() > 1e-3

@@ -2,13 +2,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fieldmark import bundle as bundles
-from fieldmark.bundle import load as load_bundle
 from fieldmark.errors import BundleError
 from fieldmark.field.explain import Question, explain_picture
-from fieldmark.field.runtime import Recogniser
 from fieldmark.field.runtime.occlusion import OcclusionMap
-from tests.making import SIZE, smooth
+from tests.making import SIZE, smooth, with_map
 
 
 def drawn(n_features: int, around: int = 3, seed: int = 0) -> OcclusionMap:
@@ -37,15 +34,6 @@ def test_bytes_hold_the_map():
     found = OcclusionMap.from_bytes(made.to_bytes(), 7)
     for name, values in vars(made).items():
         assert np.array_equal(getattr(found, name), values)
-
-
-def with_map(bundle, folder, data: bytes):
-    """The bundle with these bytes as its map."""
-    files = {name: bundle.read(name) for name in bundle.facts["files"]} | {bundles.OCCLUSION: data}
-    facts = {k: v for k, v in bundle.facts.items() if k not in ("files", "checksum", "format")}
-    folder.mkdir()
-    bundles.save(folder, facts, files)
-    return Recogniser(load_bundle(folder))
 
 
 def test_a_plain_question_is_told_by_it_and_one_about_a_class_by_evidence(bundle, recogniser, tmp_path):

@@ -56,7 +56,7 @@ def dot(made, vectors):
 
 def self_attention(made, vectors):
     keys = np.array([linear(made.key, f).reshape(MAPS, HIDDEN) for f in vectors])
-    asks = np.array([linear(made.asks, f).reshape(MAPS, HIDDEN) for f in vectors])
+    asks = np.array([linear(made.query, f).reshape(MAPS, HIDDEN) for f in vectors])
     return [np.mean([softmax(keys[:, k] @ q / HIDDEN**0.5) for q in asks[:, k]], 0) for k in range(MAPS)]
 
 
@@ -95,7 +95,7 @@ def test_self_attention_is_torchs_own_then_averaged(features):
     made = head("self")
     values = features.flatten(2).transpose(1, 2)
     keys = made.key(values).unflatten(2, (MAPS, HIDDEN)).transpose(1, 2)
-    asks = made.asks(values).unflatten(2, (MAPS, HIDDEN)).transpose(1, 2)
+    asks = made.query(values).unflatten(2, (MAPS, HIDDEN)).transpose(1, 2)
     expected = F.scaled_dot_product_attention(asks, keys, values[:, None].expand(-1, MAPS, -1, -1)).mean(2)
     torch.testing.assert_close(made(features)[0], expected.flatten(1))
 
@@ -108,6 +108,13 @@ def test_the_generalised_mean_lies_between_average_and_maximum(features, p):
     assert (pooled >= positive.mean((2, 3)) - 1e-9).all()
     assert (pooled <= positive.amax((2, 3)) + 1e-9).all()
     torch.testing.assert_close(maps, torch.full_like(maps, 1 / (HEIGHT * WIDTH)))
+
+
+@pytest.mark.parametrize(("p", "used"), [(0.2, 1.0), (50.0, 6.0)])
+def test_the_exponent_stays_in_its_bounds_and_negative_features_count_as_nothing(features, p, used):
+    expected = (np.maximum(features.numpy(), 1e-6) ** used).mean((2, 3)) ** (1 / used)
+    np.testing.assert_allclose(GeM(p).double()(features)[0].detach(), expected)
+    assert (features < 0).any()
 
 
 @pytest.mark.parametrize("name", HEADS)

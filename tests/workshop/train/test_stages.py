@@ -19,6 +19,7 @@ from fieldmark.types import Preprocess
 from fieldmark.workshop.models import Network
 from fieldmark.workshop.recipe import PRESETS
 from fieldmark.workshop.train import augment, train
+from fieldmark.workshop.train import run as run_room
 from fieldmark.workshop.train import stages as room
 from fieldmark.workshop.train.plan import Counts, Plan
 from fieldmark.workshop.train.planner import Planner
@@ -470,20 +471,29 @@ CLOSE = ("picture.size=96", "tune.views=4", "tune.epochs=2", "tune.batch=8")
 
 def test_later_views_are_cropped_where_the_linear_head_looks(data, tmp_path, monkeypatch):
     monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))
-    places, view = {}, augment.view
+    places, shown, view, report = {}, {}, augment.view, run_room.report_run
+    now = [places]  # of the training, then of its report
 
     def watched(data, digest, number, seed, preprocess, recipe, around=None):
-        places.setdefault(number, set()).add(around)
+        now[-1].setdefault(number, set()).add(around)
         return view(data, digest, number, seed, preprocess, recipe, around)
 
+    def reported(*words):
+        now.append(shown)
+        report(*words)
+
     monkeypatch.setattr(augment, "view", watched)
+    monkeypatch.setattr(run_room, "report_run", reported)
     run = tiny_train(data, tmp_path / "run", *CLOSE, recipe="standard").run
     assert Plan.load(run / "plan.json").guided
     assert places[1] == {None}  # of the linear stage, which has no places yet
     later = places[2] | places[3]
     assert len(later) > 3
     assert all(0 < x < 1 and 0 < y < 1 for x, y in later)
+    assert set(shown) == {0, 1, 2, 3}  # the report shows views as the network saw them
+    assert set.union(*shown.values()) <= later
     places.clear()
+    now.pop()
     run = tiny_train(data, tmp_path / "unguided", *CLOSE, "augment.guided=0", recipe="standard").run
     assert not Plan.load(run / "plan.json").guided
     assert set.union(*places.values()) == {None}
@@ -536,6 +546,11 @@ def _planner(budget_s, grid_hw=(3, 3)):
     planner.tune, planner.extras, planner.counts = recipe.tune, True, Counts(100, 50, 50)
     planner.costs = SimpleNamespace(engine=0.01)
     return planner
+
+
+def test_a_recipe_without_later_stages_tries_two_glances_in_a_budget(data, tmp_path):
+    run = tiny_train(data, tmp_path / "run", "decide.glances=0", budget="60s").run
+    assert Plan.load(run / "plan.json").glances == 0
 
 
 def test_two_glances_are_tried_where_scoring_them_leaves_the_budget_to_learn():

@@ -187,7 +187,9 @@ def test_two_classes_are_told_apart_at_the_operating_point_that_was_wished_for(t
     assert 0 < facts["thresholds"]["positive_at"] < 1
     assert val["threshold"] == facts["thresholds"]["positive_at"]
     page = (result.run / "report.html").read_text(encoding="utf-8")
-    assert "ROC" in page
+    assert "ROC curve of flaw" in page
+    assert "Precision and recall of flaw" in page
+    assert val["sensitivity"] >= 0.95
     with pytest.raises(UsageError, match="did you mean good"):
         tiny_train(data, tmp_path / "other", "decide.positive=goods")
 
@@ -221,6 +223,26 @@ def test_other_losses_train_and_their_bundles_agree_with_torch(tmp_path, loss):
     assert facts["parity"]["f32_difference"] < 1e-4
     assert evaluate(load(result.run), data).scores == result.scores["test"]
     assert fieldmark.explain(load(result.run), next(data.rglob("*.png"))).label in facts["classes"]
+
+
+@pytest.mark.parametrize(
+    ("fixture", "loss"), [("labelled", "focal"), ("labelled", "asymmetric"), ("numbered", "huber")]
+)
+def test_other_losses_of_labels_and_numbers_train(fixture, loss, request, tmp_path):
+    data = request.getfixturevalue(fixture)
+    result = tiny_train(data, tmp_path / "run", *TAIL, "probe.on=false", f"loss.name={loss}", recipe="standard")
+    facts = bundles.load(result.run).facts
+    assert facts["recipe"]["loss"]["name"] == loss
+    assert facts["learning"][0]["steps"] > 0
+    assert facts["parity"]["f32_difference"] < 1e-4
+    assert evaluate(load(result.run), data).scores == result.scores["test"]
+
+
+def test_a_wished_specificity_is_reached_on_held_out_pictures(tmp_path):
+    data = coloured(tmp_path / "data", 16, ("flaw", "good"))
+    result = tiny_train(data, tmp_path / "run", "decide.positive=flaw", "decide.specificity=0.9", "data.val=0.3")
+    assert result.scores["val"]["specificity"] >= 0.9
+    assert result.scores["val"]["threshold"] == bundles.load(result.run).facts["thresholds"]["positive_at"]
 
 
 def test_a_run_of_labels_goes_on_where_it_was_stopped(labelled, labelled_run, tmp_path):

@@ -91,13 +91,13 @@ class SelfAttention(Average):
     def __init__(self, n_features: int, n_maps: int = 1, hidden: int = 128) -> None:
         super().__init__(n_maps)
         self.key = nn.Linear(n_features, n_maps * hidden)
-        self.asks = nn.Linear(n_features, n_maps * hidden)
-        nn.init.normal_(self.asks.weight, std=SMALL / math.sqrt(n_features))
-        nn.init.zeros_(self.asks.bias)
+        self.query = nn.Linear(n_features, n_maps * hidden)
+        nn.init.normal_(self.query.weight, std=SMALL / math.sqrt(n_features))
+        nn.init.zeros_(self.query.bias)
 
     def maps(self, values: Tensor) -> Tensor:
         keys = _by_map(self.key(values), self.n_maps).transpose(1, 2)  # [N, K, P, d]
-        queries = _by_map(self.asks(values), self.n_maps).transpose(1, 2)
+        queries = _by_map(self.query(values), self.n_maps).transpose(1, 2)
         scores: Tensor = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[3])  # [N, K, P, P]
         return scores.softmax(-1).mean(2)
 

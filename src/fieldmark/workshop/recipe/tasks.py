@@ -35,9 +35,11 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
             f"loss.imbalance is for one class a picture and for masks, not for --task {task}; leave it out"
         )
     if task == "regress":
-        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0, guided=0.0)
+        augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
         if recipe.decide.glances != 1:
             raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
+    if task != "classify":  # a part of the picture may not have all of its labels
+        augment = replace(augment, guided=0.0)
     return replace(recipe, task=task, augment=augment)
 
 

@@ -161,9 +161,9 @@ class AugmentRecipe:
     `rotate`: up to so many degrees; `colour`: brightness, contrast and saturation changed by up to this share;
     `blur`, `noise`, `erase`: how often (0..1); `policy`: TrivialAugment or RandAugment on top. `cutmix`: how often the
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended (-1 = by the input's
-    size: always, and never up to 64 px). `guided`: so many of the views of classes and labels that are made after the
-    linear stage show the surroundings of the place by which the linear head decided, where the budget has time to find
-    it.
+    size: always, and never up to 64 px). `guided`: where pictures have one class, so many of the views that
+    are made after the linear stage show the surroundings of the place by which the linear head decided, where the
+    budget has time to find it.
     """
 
     size: float = 0.0

@@ -224,7 +224,8 @@ def report_run(job: Job, finished: Finished, learned: Learned) -> None:
         with contextlib.suppress(PictureError):  # one that has gone since is not worth losing a report for
             data, number = read_bytes(sample.path), place % learned.views
             preprocess = job.preprocess_of(number, learned.views)
-            picture = augment.view(data, digest, number, job.recipe.seed, preprocess, job.recipe.augment)
+            recipe, around = job.recipe, learned.guide.get(digest)
+            picture = augment.view(data, digest, number, recipe.seed, preprocess, recipe.augment, around)
             grid.append(Shown(picture, sample.truth))
     worst = mistakes(recogniser, evaluations[-1]) if evaluations else []
     tested = [e.samples for e in evaluations if e.split == "test"]

@@ -76,7 +76,7 @@ class Planner:
     def _new(self, usable: probe.Usable, engine: Engine, cuttable: Cuttable | None, bf16: bool) -> Plan:
         costs = self._costs(self._engine_cost(usable, engine), cuttable, bf16)
         plan = self._sized(costs)
-        if plan.budget_s is not None and not (plan.stages and self._needed(plan) <= plan.budget_s):
+        if plan.budget_s is not None and not (self._planned(plan) and self._needed(plan) <= plan.budget_s):
             self.extras = False
             plan = self._sized(costs)
         if plan.budget_s is not None:
@@ -100,6 +100,10 @@ class Planner:
             if self.job.recipe.augment.size or plan.budget_s is None or epochs >= MANY_EPOCHS:
                 break
         return plan
+
+    def _planned(self, plan: Plan) -> bool:
+        """Whether there are later stages, where the recipe has any."""
+        return bool(plan.stages or not self.tune.stages)
 
     def _needed(self, plan: Plan) -> float:
         """Seconds of all but the later stages."""

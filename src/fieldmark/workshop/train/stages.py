@@ -20,7 +20,7 @@ from fieldmark.workshop.models.cut import PICTURES, Named, Whole, split, trace
 from fieldmark.workshop.train import augment, probe, small
 from fieldmark.workshop.train.cache import Digest, FeatureCache, fill
 from fieldmark.workshop.train.device import TorchEngine, computes_bf16, keep_freed_memory
-from fieldmark.workshop.train.guide import NO_GUIDE, find_places
+from fieldmark.workshop.train.guide import NO_GUIDE, Guide, find_places
 from fieldmark.workshop.train.job import Job
 from fieldmark.workshop.train.lesson import TailLesson, learning
 from fieldmark.workshop.train.loop import Fit, Progress
@@ -36,6 +36,7 @@ ROWS = "rows"
 class Learned:
     """What the stages give: the network holds the weights; `before` is the untouched backbone with its linear head as
     ONNX, where later stages changed it; `settled` and `settled_before`, what held-out pictures decided;
+    `views`, how many of a picture were made, around the places of `guide`;
     `maps_checked`, on how many pictures the report checks the maps; `occlusions`, from how many looks at covered
     pictures the bundle learns where its answers come from; `glances`, how many each picture gets, 0 = by validation."""
 
@@ -46,6 +47,7 @@ class Learned:
     settled: dict[str, Any]
     head: dict[str, Any]
     views: int
+    guide: Guide
     maps_checked: int
     occlusions: int
     glances: int
@@ -66,7 +68,7 @@ class Stages:
         self.caches: dict[str, list[tuple[FeatureCache, Preprocess]]] = {}  # rows by cut, one a view, and how
         self.engines: dict[tuple[str, tuple[int, int]], Engine] = {}  # by cut and size
         self.fitted: probe.Fitted | None = None
-        self.guide = NO_GUIDE
+        self.guide: Guide = NO_GUIDE
         self.kept: small.Kept | None = None
         self.onnx, self.settled = b"", dict[str, Any]()
 
@@ -102,7 +104,8 @@ class Stages:
             self.onnx,
             self.settled,
             self.fitted.facts() if self.fitted else self.network.describe(),
-            self.fitted.views if self.fitted else MOST_VIEWS,
+            max((s.views or MOST_VIEWS for s in self.planner.plan.stages), default=self.planner.plan.probe_views),
+            self.guide,
             self.planner.plan.maps_checked,
             self.planner.plan.occlusions,
             self.planner.plan.glances,
