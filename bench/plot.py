@@ -46,13 +46,17 @@ def verdicts(found: dict[str, Any], name: str) -> Iterator[str]:
         there = next((m for m, accuracy in ours if accuracy >= final), None)
         sooner = "never" if there is None else f"{there:.1f} min, {minutes / there:.1f} times sooner"
         at = [f"{_at(ours, m)} against {_at(curve, m)}" for m in (1, 3, 10)]
-        yield f"| {name}, {NAMES.get(who, who)} | {final:.1%} in {minutes:.1f} min | {sooner} | {' | '.join(at)} |"
+        yield f"| {name}, {NAMES.get(who, who)} | {_share(final)} in {minutes:.1f} min | {sooner} | {' | '.join(at)} |"
 
 
 def _at(curve: list[tuple[float, float]], minutes: float) -> str:
     """The best accuracy that is there after so many minutes."""
     there = [accuracy for m, accuracy in curve if m <= minutes]
-    return f"{max(there):.1%}" if there else "nothing yet"
+    return _share(max(there)) if there else "nothing"
+
+
+def _share(accuracy: float) -> str:
+    return f"{100 * accuracy:.1f} %"
 
 
 def main(file: Path = FILE) -> None:
@@ -76,7 +80,7 @@ def main(file: Path = FILE) -> None:
         axis.minorticks_off()
         axis.set(title=name, xlabel="minutes on two cores", ylabel="test accuracy")
         axis.grid(alpha=0.3)
-    axes[0][0].legend(loc="lower right")
+    axes[0][-1].legend(loc="center right")
     figure.tight_layout()
     figure.savefig(file, dpi=150)
     print(file)
