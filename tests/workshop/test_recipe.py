@@ -106,16 +106,28 @@ def test_settings_of_attention_are_for_heads_that_attend():
         check(load_recipe(None, ["model.head=gated", "regularise.apart=0.1"]))
 
 
-@pytest.mark.parametrize("setting", ["decide.positive=a", "decide.sensitivity=0.9", "regularise.coarse=0.5"])
+@pytest.mark.parametrize(
+    "setting", ["decide.positive=a", "decide.sensitivity=0.9", "regularise.coarse=0.5", "augment.guided=1"]
+)
 @pytest.mark.parametrize("task", ["multilabel", "regress", "detect"])
 def test_wishes_about_one_class_a_picture_are_refused_for_other_tasks(setting, task):
     with pytest.raises(UsageError, match=r"is for one class a picture, not for --task"):
         for_task(load_recipe(None, [setting]), task)
 
 
-@pytest.mark.parametrize(("task", "guided"), [("classify", 0.5), ("multilabel", 0.0), ("regress", 0.0)])
-def test_only_pictures_of_one_class_are_cropped_around_a_place(task, guided):
-    assert for_task(load_recipe("standard", []), task).augment.guided == guided
+@pytest.mark.parametrize(
+    ("task", "settings", "guided"),
+    [
+        ("classify", [], -1.0),
+        ("classify", ["augment.guided=0.25"], 0.25),
+        ("multilabel", ["decide.glances=2"], 0.0),
+        ("regress", [], 0.0),
+    ],
+)
+def test_only_pictures_of_one_class_are_cropped_around_a_place(task, settings, guided):
+    settled = for_task(load_recipe("standard", settings), task)
+    assert settled.augment.guided == guided
+    assert for_task(settled, task) == settled
 
 
 def test_a_toml_file_goes_on_the_preset_and_settings_on_the_file(tmp_path):

@@ -466,7 +466,8 @@ def test_views_of_other_sizes_are_learned_from(data, tmp_path, more):
     assert load(found.bundle).preprocess.size_wh == (48, 48)
 
 
-CLOSE = ("picture.size=96", "tune.views=4", "tune.epochs=2", "tune.batch=8")
+FOUR = ("picture.size=96", "tune.views=4", "tune.epochs=2", "tune.batch=8")
+CLOSE = (*FOUR, "augment.guided=0.5")
 
 
 def test_later_views_are_cropped_where_the_linear_head_looks(data, tmp_path, monkeypatch):
@@ -494,7 +495,7 @@ def test_later_views_are_cropped_where_the_linear_head_looks(data, tmp_path, mon
     assert set.union(*shown.values()) <= later
     places.clear()
     now.pop()
-    run = tiny_train(data, tmp_path / "unguided", *CLOSE, "augment.guided=0", recipe="standard").run
+    run = tiny_train(data, tmp_path / "unguided", *FOUR, recipe="standard").run
     assert not Plan.load(run / "plan.json").guided
     assert set.union(*places.values()) == {None}
 
@@ -520,6 +521,21 @@ def test_a_guided_training_that_was_stopped_goes_on_with_the_same_places(data, t
     assert weights[0] == weights[1]
 
 
+@pytest.mark.parametrize(
+    ("settings", "guided"),
+    [
+        ((), False),  # no budget: views are as large as the input
+        (("augment.size=0.75", "picture.size=128"), True),
+        (("augment.size=0.75",), False),  # pictures of 96 px have views of their own size
+        (("decide.glances=2",), True),
+        (("decide.glances=2", "augment.guided=0"), False),
+    ],
+)
+def test_views_are_guided_where_they_are_small_or_two_glances_are_wanted(data, tmp_path, settings, guided):
+    run = tiny_train(data, tmp_path / "run", *FOUR, *settings, recipe="standard").run
+    assert Plan.load(run / "plan.json").guided == guided
+
+
 def test_there_is_no_looking_where_the_time_is_too_short_for_it(data, tmp_path):
     planner = _planner(100.0)
     assert planner._guided(7.9)
@@ -540,7 +556,7 @@ def _planner(budget_s, grid_hw=(3, 3)):
     network.backbone = torch.nn.Module()
     network.backbone.grid_hw = grid_hw
     recipe = PRESETS["standard"]()
-    recipe = replace(recipe, decide=replace(recipe.decide, glances=0))
+    recipe = replace(recipe, decide=replace(recipe.decide, glances=0), augment=replace(recipe.augment, guided=0.5))
     planner = object.__new__(Planner)
     planner.job = SimpleNamespace(recipe=recipe, network=network, preprocess=Preprocess((32, 32)), budget_s=budget_s)
     planner.tune, planner.extras, planner.counts = recipe.tune, True, Counts(100, 50, 50)

@@ -25,7 +25,7 @@ def standard() -> Recipe:
     Grocery Store, 88 % in three minutes.
     """
     optim = replace(Recipe().optim, schedule="constant", ema=0.9999)
-    augment = replace(Recipe().augment, guided=0.5)
+    augment = replace(Recipe().augment, guided=-1.0)
     return replace(quick(), name="standard", tune=TuneRecipe(stages=("tail",)), optim=optim, augment=augment)
 
 
@@ -116,7 +116,7 @@ def _located(recipe: Recipe) -> Recipe:
         probe=replace(recipe.probe, on=False),
         optim=replace(recipe.optim, schedule=Recipe().optim.schedule, ema=Recipe().optim.ema),
         tune=replace(recipe.tune, stages=recipe.tune.stages or ("tail",)),
-        augment=replace(recipe.augment, mixup=0.0, cutmix=0.0, guided=0.0),
+        augment=replace(recipe.augment, mixup=0.0, cutmix=0.0),
     )
 
 

@@ -173,7 +173,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "augment.mixup": (-1, 1),
     "augment.mixup_alpha": (0.01, 10),
     "augment.cutmix": (0, 1),
-    "augment.guided": (0, 1),
+    "augment.guided": (-1, 1),
     "decide.unsure_below": (0, 1),
     "decide.glances": (0, 2),
     "decide.sensitivity": (0, 1),

@@ -38,7 +38,7 @@ def for_task(recipe: Recipe, task: str) -> Recipe:
         augment = replace(augment, crop=augment.crop or 1.0, size=augment.size or 1.0)
         if recipe.decide.glances != 1:
             raise UsageError("decide.glances is for classes and labels; leave it at 1 for --task regress")
-    if task != "classify":  # a part of the picture may not have all of its labels
+    if task != "classify":
         augment = replace(augment, guided=0.0)
     return replace(recipe, task=task, augment=augment)
 
@@ -48,6 +48,7 @@ def _check_of_one_class(recipe: Recipe, task: str) -> None:
     decide = recipe.decide
     wishes = {"decide.positive": decide.positive, "decide.sensitivity": decide.sensitivity}
     wishes |= {"decide.specificity": decide.specificity, "regularise.coarse": recipe.regularise.coarse}
+    wishes["augment.guided"] = recipe.augment.guided > 0  # a part of the picture may not have all of its labels
     _refuse(wishes, f"is for one class a picture, not for --task {task}")
 
 
@@ -59,7 +60,6 @@ def _check_located(recipe: Recipe, task: str) -> None:
         "model.head": recipe.model.head != "average",
         "augment.mixup": recipe.augment.mixup,
         "augment.cutmix": recipe.augment.cutmix,
-        "augment.guided": recipe.augment.guided,
         "augment.policy": recipe.augment.policy != "none",
     }
     _refuse(refused, f"is not for --task {task}, whose truth lies somewhere in the picture")

@@ -163,7 +163,8 @@ class AugmentRecipe:
     pictures of a batch are cut together; `mixup`: how often those of the other batches are blended (-1 = by the input's
     size: always, and never up to 64 px). `guided`: where pictures have one class, so many of the views that
     are made after the linear stage show the surroundings of the place by which the linear head decided, where the
-    budget has time to find it.
+    budget has time to find it (-1 = half of them where views are smaller than the input, or a second glance is asked
+    for or tried).
     """
 
     size: float = 0.0

@@ -20,6 +20,7 @@ PLAIN = 0
 LEAST_SCALED = 128  # smaller inputs have views of their own size
 SIDE_STEP = 32
 ASPECT = (3 / 4, 4 / 3)
+GUIDED = 0.5  # of the views around a place, where the recipe leaves it open
 CLOSE = (0.4, 0.8)  # of the picture's sides: what a view around a place is a crop of (docs/experiments.md)
 LARGEST_WINDOW = 1.5  # area, of the padded picture: things look smaller there than at prediction as well as larger
 ERASED_AREA = (0.02, 0.2)
@@ -99,7 +100,7 @@ def _draw(
         box = random_tile(size_wh, preprocess.tile, rng, recipe.crop)
     elif preprocess.fit == "pad":
         box = random_window(size_wh, preprocess, rng, recipe.crop)
-    elif around is not None and rng.random() < recipe.guided:
+    elif around is not None and rng.random() < (recipe.guided if recipe.guided >= 0 else GUIDED):
         left, top, right, bottom = geometry.seen_box(size_wh, preprocess)
         centre = left + around[0] * (right - left), top + around[1] * (bottom - top)
         box = close_crop(size_wh, centre, rng, recipe.crop)

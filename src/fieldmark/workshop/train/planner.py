@@ -179,10 +179,17 @@ class Planner:
     def _guided(self, looking_s: float) -> bool:
         """Whether there is a linear head to ask where it looks, and the time for it."""
         job = self.job
-        wanted = job.recipe.augment.guided > 0 and job.recipe.probe.on and self.tune.stages
+        wanted = self._wants_guide() and job.recipe.probe.on and self.tune.stages
         cells = math.prod(job.network.backbone.grid_hw)
         there = isinstance(job.network, Network) and job.preprocess.fit != "pad" and cells >= FEWEST_POSITIONS
         return bool(wanted and there and self._affords(looking_s, GUIDE_SHARE))
+
+    def _wants_guide(self) -> bool:
+        """Whether the recipe asks for views around places, or leaves it open and they pay (docs/experiments.md)."""
+        recipe = self.job.recipe
+        if recipe.augment.guided >= 0:
+            return recipe.augment.guided > 0
+        return recipe.decide.glances != 1 or self._area() < 1
 
     def _affords(self, seconds: float, share: float) -> bool:
         """Whether an extra takes no more than this share of the budget, and there is time for any."""
