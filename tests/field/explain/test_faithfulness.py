@@ -15,6 +15,7 @@ from fieldmark.field.explain.faithfulness import (
     orders,
     overlapped,
     pointing_game,
+    some_of,
     steps_of,
 )
 from fieldmark.field.runtime import load
@@ -209,6 +210,17 @@ def test_at_most_so_many_pictures_are_checked(recogniser, samples, n, most, take
     assert check_maps(recogniser, samples[:n], most=most)["faithfulness"]["n"] == taken
     assert check_maps(recogniser, samples, most=0) is None
     assert check_maps(recogniser, []) is None
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 3))
+def test_some_of_many_are_drawn_in_order_and_without_a_rhythm(n, most, seed):
+    found = some_of(range(n), most, seed)
+    assert len(found) == min(n, most)
+    assert found == sorted(set(found))
+
+
+def test_classes_that_come_in_turn_are_all_drawn():
+    assert {place % 10 for place in some_of(range(250), 50)} == set(range(10))
 
 
 def test_the_network_sees_its_own_size(recogniser, samples):

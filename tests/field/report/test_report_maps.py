@@ -48,6 +48,14 @@ def test_the_verdict_asks_for_the_centre_too(centre, begins):
     assert told["sentences"][0].startswith(begins)
 
 
+def test_each_game_is_told_beside_each_baseline_where_one_is_not_won():
+    (said,) = map_check(curves((-0.3, -0.1), (0.1, 0.3), 0.35))["sentences"]
+    assert "beside chance, better in deletion and better in insertion" in said
+    assert "beside the order from the centre outwards, worse in deletion and better in insertion" in said
+    (said,) = map_check(curves((-0.3, -0.1), (0.1, 0.3), 0.2))["sentences"]
+    assert "not clearly different in deletion" in said
+
+
 def test_the_pointing_game_is_told_with_chance_beside_it():
     found = {"pointing": {"n": 250, "evidence": 0.344, "evidence_ci": [0.28, 0.404], "chance": 0.027}}
     (sentence,) = map_check(found)["sentences"]

@@ -569,6 +569,13 @@ def test_a_recipe_without_later_stages_tries_two_glances_in_a_budget(data, tmp_p
     assert Plan.load(run / "plan.json").glances == 0
 
 
+def test_what_a_plan_has_no_stage_or_picture_for_is_said(data, tmp_path):
+    run = tiny_train(data, tmp_path / "run", "model.head=additive", "decide.glances=0", "data.val=none").run
+    said = [e["sentence"] for e in events(run) if "sentence" in e]
+    assert any(text.startswith("--head additive learns in later stages") for text in said)
+    assert "two glances are not tried: no validation picture could decide" in said
+
+
 def test_two_glances_are_tried_where_scoring_them_leaves_the_budget_to_learn():
     planner = _planner(100.0)
     assert planner._glances(990) == 0

@@ -8,7 +8,7 @@ is watched. Orders that know nothing, random and from the centre outwards, are m
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ ORDERS = ("map", "random", "centre")
 GAMES = ("deletion", "insertion")
 FRAMES = 1 + len(ORDERS) * len(GAMES) * (STEPS + 1)  # that one picture costs: as it is, and each step
 Array = NDArray[np.float32]
+T = TypeVar("T")
 Tick = Callable[[int, int], None]
 
 
@@ -145,20 +146,23 @@ def check_maps(
     most_pointed: int = 1_000,
     tick: Tick = lambda done, total: None,
 ) -> dict[str, Any] | None:
-    """What a report says of the maps: `faithfulness` and `pointing`, each on at most so many samples, evenly chosen;
+    """What a report says of the maps: `faithfulness` and `pointing`, each on at most so many samples, drawn by chance;
     None for a network that does not give what evidence needs."""
     if not set(OUTPUTS) <= set(recogniser.bundle.facts["outputs"]) or not samples or not most:
         return None
     if not isinstance(recogniser.task, OnLogits) or recogniser.task.name == "regress":  # no probability that could fall
         return None
-    measured = faithfulness(recogniser, [s.path for s in _evenly(samples, most)], tick)
-    pointing = pointing_game(recogniser, _evenly([s for s in samples if s.boxes is not None], most_pointed))
+    measured = faithfulness(recogniser, [s.path for s in some_of(samples, most)], tick)
+    pointing = pointing_game(recogniser, some_of([s for s in samples if s.boxes is not None], most_pointed))
     found = {"faithfulness": measured and measured.to_json(), "pointing": pointing}
     return {key: value for key, value in found.items() if value is not None} or None
 
 
-def _evenly(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
-    return samples[:: max(1, -(-len(samples) // most))]
+def some_of(items: Sequence[T], most: int, seed: int = 0) -> list[T]:
+    """At most so many of the items, drawn by chance, in their order: every n-th would miss whole classes where these
+    come in turn."""
+    n = len(items)
+    return [items[i] for i in np.sort(np.random.default_rng([seed, n]).permutation(n)[:most])]
 
 
 def _probabilities(recogniser: Recogniser, frames: Picture, label: int) -> Array:

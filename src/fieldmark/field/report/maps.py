@@ -8,6 +8,8 @@ from .words import mapping, number, percent
 
 Values = dict[str, Any]
 ORDER_WORDS = {"map": "the map", "random": "chance", "centre": "from the centre outwards"}
+BASELINE_WORDS = {"random": "chance", "centre": "the order from the centre outwards"}
+BETTER = "better"
 GAME_WORDS = {
     "deletion": ("Deletion", "the most important cells are blurred first: the lower the curve, the better the map"),
     "insertion": ("Insertion", "the most important cells are shown first: the higher the curve, the better the map"),
@@ -33,26 +35,35 @@ def map_check(found: Mapping[str, Any] | None) -> Values | None:
 
 
 def _verdict(curves: Mapping[str, Any]) -> str:
-    """Whether the map beats both baselines in both games, by intervals."""
-    others = [order for order in ORDER_WORDS if order != "map"]
-    beaten = all(
-        curves["deletion"][f"map_minus_{order}_ci"][1] < 0 < curves["insertion"][f"map_minus_{order}_ci"][0]
-        for order in others
-    )
-    said = (
-        "Yes: blurring the cells that the map names first destroys the answer sooner, and showing them first restores "
-        "it sooner, than doing so at random or from the centre outwards"
-        if beaten
-        else "Not surely: on these pictures the map is not clearly better than chance or than the centre in both games"
-    )
+    """Whether the map beats both baselines in both games, by intervals; where not, how each game ended."""
+    ended = {order: [_against(curves, game, order) for game in GAME_WORDS] for order in BASELINE_WORDS}
+    if all(word == BETTER for words in ended.values() for word in words):
+        said = (
+            "Yes: blurring the cells that the map names first destroys the answer sooner, and showing them first "
+            "restores it sooner, than doing so at random or from the centre outwards"
+        )
+    else:
+        told = (
+            f"{name}, {' and '.join(f'{word} in {game}' for game, word in zip(GAME_WORDS, ended[order], strict=True))}"
+            for order, name in BASELINE_WORDS.items()
+        )
+        said = f"Not surely: on these pictures the map is, beside {'; beside '.join(told)}"
     return f"{said} ({number(curves['n'])} pictures, paired bootstrap)."
+
+
+def _against(curves: Mapping[str, Any], game: str, order: str) -> str:
+    """How a game ended against a baseline: the lower the better in deletion, the higher in insertion."""
+    low, high = curves[game][f"map_minus_{order}_ci"]
+    if low <= 0 <= high:
+        return "not clearly different"
+    return BETTER if (high < 0) == (game == "deletion") else "worse"
 
 
 def _row(order: str, curves: Mapping[str, Any]) -> Values:
     cells = []
     for game in GAME_WORDS:
         between = curves[game].get(f"map_minus_{order}_ci")
-        more = f" ({between[0]:+.2f} to {between[1]:+.2f})" if between else ""
+        more = f" ({between[0]:+.3f} to {between[1]:+.3f})" if between else ""
         cells.append(f"{curves[game][order]:.3f}{more}")
     return {"name": ORDER_WORDS[order], "cells": cells}
 

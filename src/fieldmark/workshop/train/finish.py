@@ -13,6 +13,7 @@ from fieldmark.data import SplitRule, fingerprint
 from fieldmark.errors import DataError, PictureError
 from fieldmark.field.evaluate.intervals import paired_interval
 from fieldmark.field.explain import check_maps
+from fieldmark.field.explain.faithfulness import some_of
 from fieldmark.field.report import Shown, mistakes, model_card, write_report
 from fieldmark.field.runtime import Evaluation, Recogniser, compile_engine, load, stream
 from fieldmark.field.runtime.evaluation import score_samples
@@ -151,8 +152,7 @@ def _compare(
     job: Job, before: bytes, settled: dict[str, Any], recogniser: Recogniser, after: Evaluation
 ) -> dict[str, Any]:
     """The untouched backbone with its linear head beside the trained network, on the same pictures."""
-    n = len(after.samples)
-    chosen = np.sort(np.random.default_rng([job.recipe.seed, n]).permutation(n)[:COMPARED])
+    chosen = some_of(range(len(after.samples)), COMPARED, job.recipe.seed)
     paths = [after.samples[i].path for i in chosen]
     task, now = recogniser.task, recogniser.facts
     was = TaskFacts.from_bundle({"classes": job.classes, **settled})
@@ -219,8 +219,7 @@ def report_run(job: Job, finished: Finished, learned: Learned) -> None:
     recogniser, evaluations, grid = finished.recogniser, finished.evaluations, []
     recogniser.bundle = replace(recogniser.bundle, path=job.run / "bundle")
     train = [(s, d) for s, d in zip(learned.samples, learned.digests, strict=True) if s.split == "train"]
-    step = max(1, len(train) // GRID_PICTURES)
-    for place, (sample, digest) in enumerate(train[::step][:GRID_PICTURES]):
+    for place, (sample, digest) in enumerate(some_of(train, GRID_PICTURES, job.recipe.seed)):
         with contextlib.suppress(PictureError):  # one that has gone since is not worth losing a report for
             data, number = read_bytes(sample.path), place % learned.views
             preprocess = job.preprocess_of(number, learned.views)

@@ -135,6 +135,15 @@ class Planner:
     def _say(self, word: str, plan: Plan) -> None:
         for line in plan.table(word):
             self.job.journal.say(line)
+        recipe = self.job.recipe
+        if recipe.model.head != "average" and not plan.stages:
+            self.job.journal.say(
+                f"--head {recipe.model.head} learns in later stages, of which this plan has none: the average is "
+                "used; give a longer budget, or a recipe with later stages"
+            )
+        if recipe.decide.glances == 0 and plan.glances == 1:
+            why = "there is no time for it" if self.counts.val else "no validation picture could decide"
+            self.job.journal.say(f"two glances are not tried: {why}")
 
     def _check_earlier(self, plan: Plan, cuttable: Cuttable | None) -> None:
         """UsageError when a run that goes on has other pictures or another budget than at its start."""
